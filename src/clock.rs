@@ -1,0 +1,175 @@
+//! Where stamps come from: the boot-time clock, and a clock by hand for tests.
+//!
+//! Owns every reading of a clock in tallyd. `CLOCK_BOOTTIME` counts suspend and no wall-clock step,
+//! leap second or time zone moves it. Elsewhere than Linux the monotonic clock serves, and since no
+//! boot identifier can be had there, every start counts as a new boot.
+//!
+//! Must not know what is counted. Invariant: order and windows rest on `now` alone; the wall clock
+//! is only ever half of an anchor.
+
+use crate::error::{Error, Result};
+use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+#[cfg(target_os = "linux")]
+const LINE: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const LINE: ClockId = ClockId::Monotonic;
+
+/// What the funnel and the fronts ask of a clock.
+pub trait Clock: Clone + Send + 'static {
+    /// The present instant; never earlier than any reading before it.
+    fn now(&self) -> Stamp;
+    /// The present instant on the wall clock, in nanoseconds since 1970.
+    fn wall_ns(&self) -> i64;
+    /// The present instant on both clocks.
+    fn anchor(&self) -> Anchor {
+        Anchor {
+            at: self.now(),
+            wall_ns: self.wall_ns(),
+        }
+    }
+}
+
+/// The system's clocks. A stamp costs one vDSO call and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Stamp {
+        Stamp::from_ns(nanoseconds(clock_gettime(LINE)))
+    }
+
+    fn wall_ns(&self) -> i64 {
+        nanoseconds(clock_gettime(ClockId::Realtime))
+    }
+}
+
+fn nanoseconds(time: Timespec) -> i64 {
+    let second_ns = SECOND_NS.cast_signed();
+    time.tv_sec
+        .saturating_mul(second_ns)
+        .saturating_add(time.tv_nsec)
+}
+
+/// The identifier of the running boot.
+///
+/// # Errors
+/// The kernel's file cannot be read or is not a UUID.
+#[cfg(target_os = "linux")]
+pub fn boot_id() -> Result<BootId> {
+    use rustix::fs::{Mode, OFlags, open};
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let failed = |cause: rustix::io::Errno| Error::io("read", PATH, cause.into());
+    let file = open(PATH, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let mut text = [0_u8; 64];
+    let length = rustix::io::read(&file, &mut text[..]).map_err(failed)?;
+    let mut id = [0_u8; 16];
+    let mut digits = 0;
+    for digit in text[..length]
+        .iter()
+        .filter_map(|&byte| char::from(byte).to_digit(16))
+    {
+        if digits < 32 {
+            id[digits / 2] = id[digits / 2] << 4 | u8::try_from(digit).unwrap_or(0);
+        }
+        digits += 1;
+    }
+    if digits == 32 {
+        Ok(BootId(id))
+    } else {
+        Err(Error::found(PATH, "not a UUID"))
+    }
+}
+
+/// No boot identifier can be had here: each start draws one from the wall clock.
+///
+/// # Errors
+/// None on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn boot_id() -> Result<BootId> {
+    let mut id = [0_u8; 16];
+    id[..8].copy_from_slice(&SystemClock.wall_ns().to_be_bytes());
+    Ok(BootId(id))
+}
+
+/// A clock moved by hand: for tests, and for anybody who replays a recorded line.
+#[derive(Clone, Debug, Default)]
+pub struct HandClock {
+    hands: Arc<Hands>,
+}
+
+#[derive(Debug, Default)]
+struct Hands {
+    now_ns: AtomicI64,
+    wall_ns: AtomicI64,
+}
+
+impl HandClock {
+    /// A clock that shows `now` and `wall_ns` until it is moved.
+    #[must_use]
+    pub fn new(now: Stamp, wall_ns: i64) -> Self {
+        let clock = Self::default();
+        clock.hands.now_ns.store(now.ns(), Ordering::SeqCst);
+        clock.step_wall_to(wall_ns);
+        clock
+    }
+
+    /// Lets `span_ns` pass on both clocks.
+    pub fn advance(&self, span_ns: u64) {
+        let span_ns = i64::try_from(span_ns).unwrap_or(i64::MAX);
+        self.hands.now_ns.fetch_add(span_ns, Ordering::SeqCst);
+        self.hands.wall_ns.fetch_add(span_ns, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock, as an administrator or NTP would.
+    pub fn step_wall_to(&self, wall_ns: i64) {
+        self.hands.wall_ns.store(wall_ns, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Stamp {
+        Stamp::from_ns(self.hands.now_ns.load(Ordering::SeqCst))
+    }
+
+    fn wall_ns(&self) -> i64 {
+        self.hands.wall_ns.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_never_goes_back() {
+        let readings: Vec<Stamp> = (0..10_000).map(|_| SystemClock.now()).collect();
+        assert!(readings.is_sorted());
+    }
+
+    #[test]
+    fn the_boot_id_is_the_same_at_every_reading() {
+        let first = boot_id().expect("a boot id");
+        assert_ne!(first, BootId::default());
+        if cfg!(target_os = "linux") {
+            assert_eq!(first, boot_id().expect("a boot id"));
+        }
+    }
+
+    #[test]
+    fn a_wall_step_leaves_the_tally_timeline_alone() {
+        let clock = HandClock::new(Stamp::from_ns(7), 100);
+        clock.step_wall_to(-5);
+        clock.advance(3);
+        assert_eq!(
+            clock.anchor(),
+            Anchor {
+                at: Stamp::from_ns(10),
+                wall_ns: -2
+            }
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! `tallyd` answers every HTTP request with the exact number of requests it has received in the
+//! previous 60 seconds, and keeps that number right across restarts, kills and power cuts.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod error;
+pub mod stamp;

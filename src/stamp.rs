@@ -1,0 +1,100 @@
+//! The unit of time: an instant on the tally timeline, in integer nanoseconds.
+//!
+//! Owns the arithmetic, which saturates instead of wrapping. The timeline is today's boot-time
+//! clock: zero is the boot of this machine, and what an earlier boot recorded lies below zero.
+//!
+//! Must not know where stamps come from. Invariant: nothing here reads a clock.
+
+use std::fmt;
+
+/// Nanoseconds in a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// Nanoseconds in a millisecond.
+pub const MILLISECOND_NS: u64 = 1_000_000;
+
+/// An instant on the tally timeline, in nanoseconds after this machine's boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// Before every instant.
+    pub const MIN: Self = Self(i64::MIN);
+    /// After every instant.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The instant `ns` after boot; negative before it.
+    #[must_use]
+    pub const fn from_ns(ns: i64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds after boot; negative before it.
+    #[must_use]
+    pub const fn ns(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `span_ns` earlier, at the least [`Stamp::MIN`].
+    #[must_use]
+    pub const fn before(self, span_ns: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(span_ns))
+    }
+
+    /// The instant `span_ns` later, at the most [`Stamp::MAX`].
+    #[must_use]
+    pub const fn after(self, span_ns: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(span_ns))
+    }
+
+    /// Nanoseconds since `earlier`; zero if `earlier` is in fact later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        if self.0 <= earlier.0 {
+            0
+        } else {
+            self.0.abs_diff(earlier.0)
+        }
+    }
+}
+
+/// One instant read on two clocks: what ties the tally timeline to the calendar, for people to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The instant on the boot-time clock.
+    pub at: Stamp,
+    /// The same instant on the wall clock, in nanoseconds since 1970, negative before.
+    pub wall_ns: i64,
+}
+
+impl Anchor {
+    /// What the wall clock showed at `stamp`, had it not been stepped in between.
+    #[must_use]
+    pub const fn wall_at(self, stamp: Stamp) -> i64 {
+        self.wall_ns
+            .saturating_add(stamp.ns().saturating_sub(self.at.ns()))
+    }
+}
+
+/// Which boot of which machine a stamp belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ns", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Stamp::MIN.before(1), Stamp::MIN);
+        assert_eq!(Stamp::MAX.after(1), Stamp::MAX);
+        assert_eq!(Stamp::from_ns(5).before(7).ns(), -2);
+        assert_eq!(Stamp::MAX.since(Stamp::MIN), u64::MAX);
+        assert_eq!(Stamp::from_ns(1).since(Stamp::from_ns(2)), 0);
+    }
+}
