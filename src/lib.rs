@@ -5,4 +5,5 @@
 
 pub mod clock;
 pub mod error;
+pub mod journal;
 pub mod stamp;

@@ -1,0 +1,216 @@
+//! The few file operations the journal needs, and the real ones.
+//!
+//! Owns every touch of the file system. The two traits are the seam for a simulated disk: each
+//! method is one operation of the kernel, may do part of its work (`read_at` and `write_at` may be
+//! short, anything may fail), and what is not followed by a `sync` may be lost.
+//!
+//! Must not know what the bytes mean. Invariant: nothing here retries, loops or hides an error.
+
+use super::name;
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// One directory of files.
+pub trait Disk: Send + Sync + 'static {
+    /// An open file of this disk.
+    type File: DiskFile;
+
+    /// Names and lengths in bytes of the files.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    fn list(&self) -> io::Result<Vec<(String, u64)>>;
+    /// Creates an empty file that must not exist yet.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Gives a file another name; what had that name is gone.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Takes a file's name away.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Forces names to the device.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync(&self) -> io::Result<()>;
+    /// How people call the file `name`.
+    fn path(&self, name: &str) -> String;
+}
+
+/// One open file.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Reads at most `bytes.len()` bytes at `offset`; 0 is the end of the file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at most `bytes.len()` bytes at `offset`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Cuts or stretches the file to `bytes`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Forces contents and length to the device.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A directory of the operating system, locked for this process.
+#[derive(Debug)]
+pub struct RealDisk {
+    directory: PathBuf,
+    /// The lock lasts as long as this file is open: a killed process leaves none behind.
+    _lock: File,
+}
+
+impl RealDisk {
+    /// Opens `directory`, creating it if need be, and locks it.
+    ///
+    /// # Errors
+    /// It cannot be created or written to, or another process holds it; the message names that one.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let shown = directory.display().to_string();
+        create_lasting(directory)
+            .map_err(|cause| Error::io("create data directory", &shown, cause))?;
+        let path = directory.join(name::LOCK);
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|cause| Error::io("open", path.display().to_string(), cause))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _unknown = lock.read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                return Err(Error::found(
+                    shown,
+                    format!("data directory is in use by {holder}"),
+                ));
+            }
+            Err(fs::TryLockError::Error(cause)) => return Err(Error::io("lock", shown, cause)),
+        }
+        // The process id is a courtesy to whom we turn away. On a full disk it cannot be written,
+        // which must not keep a server from starting: the lock itself holds without it.
+        let pid = format!("{}\n", std::process::id());
+        let _courtesy = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(pid.as_bytes()));
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        })
+    }
+}
+
+/// Creates `directory` and what is missing above it, and forces the new names to the device: a
+/// synced record is worth nothing in a directory that a power cut takes away.
+fn create_lasting(directory: &Path) -> io::Result<()> {
+    let missing = directory
+        .ancestors()
+        .take_while(|above| !above.exists())
+        .collect::<Vec<_>>();
+    fs::create_dir_all(directory)?;
+    for created in missing.iter().filter_map(|created| created.parent()) {
+        let named = if created.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            created
+        };
+        File::open(named)?.sync_all()?;
+    }
+    Ok(())
+}
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // A name that is not text is none of ours.
+            if let Ok(name) = entry.file_name().into_string() {
+                files.push((name, entry.metadata()?.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        let path = self.directory.join(name);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.directory.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(self, bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::write_at(self, bytes, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        Self::set_len(self, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

@@ -1,0 +1,452 @@
+//! The journal: a sorted array of stamps on disk, in segments. Append, flush, sync, rotate, retire,
+//! find.
+//!
+//! Owns the files and their order. Records are appended to a buffer and flushed by one write a turn;
+//! a turn that cannot be written is cut off whole. A segment is never appended to by another process
+//! life, is cut to its records when it is sealed, and the next header's sequence number seals it
+//! once more. The newest retired segment is kept as the spare that the next rotation recycles: its
+//! file is given the new name, and the first turn writes the new header over the old one.
+//!
+//! Must not know why a cutoff is where it is. Invariants: stamps never decrease with the position;
+//! positions below `end` are all flushed; every hit after `complete_after` has a position.
+
+mod boots;
+pub mod disk;
+pub mod name;
+mod read;
+pub mod record;
+mod recover;
+mod segment;
+mod sync;
+
+pub use read::Reader;
+pub use recover::Recovered;
+pub use segment::Segment;
+pub use sync::{SyncJob, SyncPolicy};
+
+use crate::error::{Error, Result};
+use crate::stamp::{Anchor, BootId, MILLISECOND_NS, Stamp};
+use disk::{Disk, DiskFile};
+use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
+use segment::{offset_of, write_full};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The most hits of one turn: what the write buffer holds.
+pub const TURN_HITS_MAX: usize = 8192;
+/// How far the wall clock may drift from its anchor before a new segment carries a new one.
+pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
+/// Live segments at the most: half of the keys, so that no key comes round while it is in use.
+const SEGMENT_COUNT_MAX: usize = 1 << 15;
+
+const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
+const _: () = assert!(SEGMENT_COUNT_MAX <= 1 << 15, "keys are 16 bits");
+
+/// The sizes a journal keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A segment is sealed at this many bytes.
+    pub segment_bytes_max: u64,
+    /// A segment is also sealed at this many bytes once it is `seal_age_ns` old.
+    pub seal_bytes_min: u64,
+    /// Nanoseconds from a segment's base until its age alone may seal it.
+    pub seal_age_ns: u64,
+}
+
+impl Limits {
+    /// What the format's page says: 16 MiB, or 64 KiB and one window.
+    #[must_use]
+    pub const fn for_window(window_ns: u64) -> Self {
+        Self {
+            segment_bytes_max: 16 << 20,
+            seal_bytes_min: 64 << 10,
+            seal_age_ns: window_ns,
+        }
+    }
+}
+
+/// The segment being written.
+struct Active<F> {
+    at: Segment,
+    file: Arc<F>,
+    /// Whether the first stamp has set the base and put the header into the buffer.
+    begun: bool,
+    /// Whether bytes behind the records may be somebody else's: a recycled file, or a failed cut.
+    tail: bool,
+    /// Whether the file takes no more: what was refused could not be cut off.
+    spoilt: bool,
+    /// The state at the beginning of the turn, to go back to.
+    mark: Mark,
+    /// The anchor the header carries.
+    anchor: Anchor,
+}
+
+#[derive(Clone, Copy)]
+struct Mark {
+    count: u64,
+    last: Stamp,
+    begun: bool,
+}
+
+/// The ordered whole of all records, on a disk.
+pub struct Journal<D: Disk> {
+    disk: Arc<D>,
+    limits: Limits,
+    boot: BootId,
+    sealed: VecDeque<Segment>,
+    spare: Option<u64>,
+    active: Option<Active<D::File>>,
+    buffer: Vec<u8>,
+    next_number: u64,
+    end: u64,
+    /// Hits below this are on the device.
+    synced_end: u64,
+    /// Every hit with a later stamp is in the journal.
+    complete_after: Stamp,
+    /// Sealed files with unsynced records.
+    unsynced: Vec<(String, Arc<D::File>)>,
+    names_changed: bool,
+    keep_unsynced: bool,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Recovers what is in `disk` and opens the next segment. A disk without room for it is no
+    /// error: every turn tries again.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or holds what must not be touched.
+    pub fn open(
+        disk: D,
+        limits: Limits,
+        boot: BootId,
+        now: Anchor,
+        policy: SyncPolicy,
+    ) -> Result<(Self, Recovered)> {
+        let recovered = recover::recover(&disk, boot, now)?;
+        let journal = Self {
+            disk: Arc::new(disk),
+            limits,
+            boot,
+            sealed: recovered.segments.iter().copied().collect(),
+            spare: None,
+            active: None,
+            buffer: Vec::with_capacity(HEADER_BYTES + TURN_HITS_MAX * RECORD_BYTES),
+            next_number: recovered.next_number,
+            end: recovered.end,
+            synced_end: recovered.end,
+            complete_after: recovered.complete_after,
+            unsynced: Vec::new(),
+            names_changed: false,
+            keep_unsynced: policy != SyncPolicy::Never,
+        };
+        Ok((journal, recovered))
+    }
+
+    /// The position of the oldest record.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.segments()
+            .next()
+            .map_or(self.end, |segment| segment.sequence)
+    }
+
+    /// The position behind the newest record: the lifetime count of hits.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The newest stamp, if there is any record.
+    #[must_use]
+    pub fn last(&self) -> Option<Stamp> {
+        self.segments().next_back().map(|segment| segment.last)
+    }
+
+    /// Every hit with a later stamp is in the journal; what is older may have been retired.
+    #[must_use]
+    pub const fn complete_after(&self) -> Stamp {
+        self.complete_after
+    }
+
+    /// How many segments hold records.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments().count()
+    }
+
+    /// The active segment, if there is anything in it.
+    fn written(&self) -> Option<&Segment> {
+        debug_assert!(
+            self.buffer.is_empty(),
+            "nobody reads between append and flush"
+        );
+        self.active
+            .as_ref()
+            .map(|active| &active.at)
+            .filter(|segment| segment.count > 0)
+    }
+
+    fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.sealed.iter().chain(self.written())
+    }
+
+    /// Begins a turn of at most `hits` hits with stamps up to `newest`: afterwards there is a
+    /// segment with room for them. `anchor` is the present instant.
+    ///
+    /// # Errors
+    /// No segment can be opened. Nothing has changed then and the next turn may try again.
+    ///
+    /// # Panics
+    /// If `hits` is above [`TURN_HITS_MAX`].
+    pub fn begin(&mut self, hits: usize, newest: Stamp, anchor: Anchor) -> Result<()> {
+        assert!(
+            hits <= TURN_HITS_MAX,
+            "a turn has at most {TURN_HITS_MAX} hits, not {hits}"
+        );
+        if self.active.as_ref().is_some_and(|active| {
+            let room = self
+                .limits
+                .segment_bytes_max
+                .max(offset_of(TURN_HITS_MAX as u64));
+            let drift = active.anchor.wall_at(anchor.at).abs_diff(anchor.wall_ns);
+            active.spoilt
+                || active.begun
+                    && (offset_of(active.at.count + hits as u64) > room
+                        || newest.since(active.at.base) > OFFSET_NS_MAX
+                        || drift >= WALL_STEP_NS_MIN)
+        }) {
+            self.seal();
+        }
+        if self.active.is_none() {
+            self.open_next()?;
+        }
+        if let Some(active) = &mut self.active {
+            if !active.begun {
+                active.anchor = anchor;
+            }
+            active.mark = Mark {
+                count: active.at.count,
+                last: active.at.last,
+                begun: active.begun,
+            };
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Puts one record into the buffer.
+    ///
+    /// # Panics
+    /// If no turn was begun, or, in debug builds, if `stamp` is older than the last.
+    #[inline]
+    pub fn append(&mut self, stamp: Stamp) {
+        let active = self.active.as_mut().expect("a turn was begun");
+        if !active.begun {
+            active.begun = true;
+            active.at.base = stamp.before(1);
+            active.at.last = stamp;
+            let header = Header {
+                number: active.at.number,
+                sequence: active.at.sequence,
+                base_ns: active.at.base.ns().unsigned_abs(),
+                wall_ns: active.anchor.wall_at(active.at.base),
+                boot: self.boot,
+            };
+            self.buffer.extend_from_slice(&header.encode());
+        }
+        debug_assert!(stamp >= active.at.last, "stamps never decrease");
+        active.at.last = stamp;
+        active.at.count += 1;
+        let record = record::encode(stamp.since(active.at.base), Key::of(active.at.number));
+        self.buffer.extend_from_slice(&record);
+    }
+
+    /// Hands the turn's records to the operating system, by one write.
+    ///
+    /// # Errors
+    /// It did not take them all. The turn is cut off then, as [`Journal::cut`] does.
+    pub fn flush(&mut self) -> Result<()> {
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let offset = if active.mark.begun {
+            offset_of(active.mark.count)
+        } else {
+            0
+        };
+        if let Err(cause) = write_full(&*active.file, &self.buffer, offset) {
+            let path = self.disk.path(&name::segment(active.at.number));
+            self.cut();
+            return Err(Error::io("append to", path, cause));
+        }
+        self.end += active.at.count - active.mark.count;
+        active.at.stored = active.at.count;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Takes back everything since the turn began, flushed or not: its hits are refused.
+    pub fn cut(&mut self) {
+        self.buffer.clear();
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let mark = active.mark;
+        active.at.count = mark.count;
+        active.at.stored = mark.count;
+        active.at.last = mark.last;
+        active.begun = mark.begun;
+        self.end = active.at.sequence + mark.count;
+        let length = if mark.begun { offset_of(mark.count) } else { 0 };
+        if active.file.set_len(length).is_err() {
+            // The next header's sequence number will cut it off instead.
+            active.spoilt = true;
+        }
+    }
+
+    /// Seals the active segment if it is full or old enough, and opens the next, so that no hit has
+    /// to wait for it.
+    ///
+    /// # Errors
+    /// The next segment cannot be opened; the next turn tries again.
+    pub fn rotate_if_due(&mut self, now: Stamp) -> Result<()> {
+        let due = self.active.as_ref().is_some_and(|active| {
+            let bytes = offset_of(active.at.count);
+            active.begun
+                && (bytes >= self.limits.segment_bytes_max
+                    || bytes >= self.limits.seal_bytes_min
+                        && now.since(active.at.base) >= self.limits.seal_age_ns)
+        });
+        if due {
+            self.seal();
+            self.open_next()?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        let name = name::segment(active.at.number);
+        if active.at.count == 0 {
+            // Nothing was ever in it. If it cannot be removed, recovery will find it blank.
+            let _blank = active.file.set_len(0);
+            let _blank = self.disk.remove(&name);
+            return;
+        }
+        if active.tail || active.spoilt {
+            // A tail that stays fails its check under this segment's key, or lies behind the next
+            // header's sequence number: cutting it off saves space, and is no promise.
+            let _space = active.file.set_len(offset_of(active.at.count));
+        }
+        self.sealed.push_back(active.at);
+        if self.keep_unsynced && self.synced_end < active.at.end() {
+            self.unsynced.push((name, active.file));
+        }
+    }
+
+    fn open_next(&mut self) -> Result<()> {
+        let number = self.next_number;
+        let name = name::segment(number);
+        if self.sealed.len() >= SEGMENT_COUNT_MAX {
+            let found = format!("{SEGMENT_COUNT_MAX} segments are in use, no more are allowed");
+            return Err(Error::found(self.disk.path(&name), found));
+        }
+        let recycled = self
+            .spare
+            .take()
+            .and_then(|spare| self.recycle(spare, number));
+        let tail = recycled.is_some();
+        let file = match recycled {
+            Some(file) => file,
+            None => self.disk.create(&name).map_err(|cause| {
+                if cause.kind() == std::io::ErrorKind::AlreadyExists {
+                    // Left by a step that failed half-way; recovery will settle what it is.
+                    self.next_number += 1;
+                }
+                Error::io("create", self.disk.path(&name), cause)
+            })?,
+        };
+        self.next_number += 1;
+        self.names_changed = true;
+        let epoch = Stamp::default();
+        let at = Segment {
+            number,
+            sequence: self.end,
+            count: 0,
+            stored: 0,
+            base: epoch,
+            last: Stamp::MIN,
+        };
+        self.active = Some(Active {
+            at,
+            file: Arc::new(file),
+            begun: false,
+            tail,
+            spoilt: false,
+            mark: Mark {
+                count: 0,
+                last: Stamp::MIN,
+                begun: false,
+            },
+            anchor: Anchor {
+                at: epoch,
+                wall_ns: 0,
+            },
+        });
+        Ok(())
+    }
+
+    /// The spare's file under a new number. Its old header and records fail every check under that
+    /// number until the first turn overwrites them. If a step fails, the spare is given up.
+    fn recycle(&self, spare: u64, number: u64) -> Option<D::File> {
+        let (from, to) = (name::segment(spare), name::segment(number));
+        let renamed = if Key::of(spare) == Key::of(number) {
+            Err(std::io::ErrorKind::InvalidInput.into())
+        } else {
+            self.disk
+                .rename(&from, &to)
+                .and_then(|()| self.disk.open(&to))
+        };
+        if renamed.is_err() {
+            let _space = self.disk.remove(&from).or_else(|_| self.disk.remove(&to));
+        }
+        renamed.ok()
+    }
+
+    /// Gives up every sealed segment that lies wholly at or before `cutoff`. The newest of them is
+    /// kept as the spare.
+    pub fn retire(&mut self, cutoff: Stamp) {
+        while self
+            .sealed
+            .front()
+            .is_some_and(|oldest| oldest.last <= cutoff)
+        {
+            let Some(oldest) = self.sealed.pop_front() else {
+                return;
+            };
+            self.complete_after = self.complete_after.max(oldest.last);
+            if let Some(spare) = self.spare.replace(oldest.number) {
+                // A file that stays comes back as the oldest segment at the next start.
+                let _space = self.disk.remove(&name::segment(spare));
+            }
+        }
+    }
+
+    /// When the oldest sealed segment may be retired, given how long history is kept.
+    #[must_use]
+    pub fn retire_due(&self, retain_ns: u64) -> Option<Stamp> {
+        self.sealed
+            .front()
+            .map(|oldest| oldest.last.after(retain_ns))
+    }
+
+    /// Cuts the active segment to its records: nothing more will be appended.
+    pub fn close(&mut self) {
+        self.seal();
+    }
+}

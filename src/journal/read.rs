@@ -1,0 +1,140 @@
+//! The reading side of the journal: the stamp at a position, the position of a stamp.
+//!
+//! Owns the one read buffer. A [`Reader`] goes forward a chunk at a time, so that a record on its way
+//! out of the window costs a fraction of a system call; a search reads the segment it lies in.
+//!
+//! Must not know who asks. Invariant: only what is flushed is read, and nothing is changed.
+
+use super::disk::Disk;
+use super::segment::{CHUNK_RECORDS, Segment};
+use super::{Journal, name};
+use crate::error::{Error, Result};
+use crate::stamp::Stamp;
+
+impl<D: Disk> Journal<D> {
+    /// The position behind the last record with a stamp of at most `stamp`: a binary search.
+    ///
+    /// # Errors
+    /// The segment it lies in cannot be read.
+    pub fn upper_bound(&self, stamp: Stamp) -> Result<u64> {
+        let index = self.sealed.partition_point(|segment| segment.last <= stamp);
+        let segment = match self.sealed.get(index).or_else(|| self.written()) {
+            Some(segment) if segment.last > stamp => segment,
+            _ => return Ok(self.end),
+        };
+        let file = segment.open(&*self.disk)?;
+        let found = segment.upper_bound(&file, stamp).map_err(|cause| {
+            Error::io(
+                "read",
+                self.disk.path(&name::segment(segment.number)),
+                cause,
+            )
+        })?;
+        Ok(segment.sequence + found)
+    }
+
+    /// The stamp at `position`, through `reader`, which reads ahead.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    ///
+    /// # Panics
+    /// If `position` is not between `first` and `end`.
+    #[inline]
+    pub fn stamp_at(&self, reader: &mut Reader<D>, position: u64) -> Result<Stamp> {
+        // A position before the chunk wraps round and is not in it either.
+        let ahead = position.wrapping_sub(reader.start);
+        match usize::try_from(ahead)
+            .ok()
+            .and_then(|ahead| reader.stamps.get(ahead))
+        {
+            Some(&stamp) => Ok(stamp),
+            None => self.fill(reader, position),
+        }
+    }
+
+    #[cold]
+    fn fill(&self, reader: &mut Reader<D>, position: u64) -> Result<Stamp> {
+        assert!(
+            (self.first()..self.end).contains(&position),
+            "position {position} is no record"
+        );
+        let index = self
+            .sealed
+            .partition_point(|segment| segment.end() <= position);
+        let segment = self.sealed.get(index).or_else(|| self.written());
+        let segment = segment.expect("segments hold every position");
+        reader.stamps.clear();
+        reader.start = position;
+        let file = match reader.file.take() {
+            Some((number, file)) if number == segment.number => file,
+            _ => segment.open(&*self.disk)?,
+        };
+        let index = position - segment.sequence;
+        let damage = segment
+            .read(&file, index, &mut reader.stamps)
+            .map_err(|cause| {
+                Error::io(
+                    "read",
+                    self.disk.path(&name::segment(segment.number)),
+                    cause,
+                )
+                .at(Segment::place(index))
+            })?;
+        if let Some(damage) = damage {
+            reader.damaged_count += damage.count;
+            if reader.reported != Some(segment.number) {
+                reader.reported = Some(segment.number);
+                let path = self.disk.path(&name::segment(segment.number));
+                log::warn!(
+                    "{path}: {}: check failed; it keeps its place",
+                    Segment::place(damage.first)
+                );
+            }
+        }
+        reader.file = Some((segment.number, file));
+        Ok(reader.stamps[0])
+    }
+}
+
+/// Reads a journal forward, a chunk at a time: the one read buffer.
+pub struct Reader<D: Disk> {
+    file: Option<(u64, D::File)>,
+    start: u64,
+    stamps: Vec<Stamp>,
+    damaged_count: u64,
+    /// The segment whose damage was last reported: one line for each is enough.
+    reported: Option<u64>,
+}
+
+impl<D: Disk> Reader<D> {
+    /// A reader that has read nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let stamps = Vec::with_capacity(CHUNK_RECORDS);
+        Self {
+            file: None,
+            start: 0,
+            stamps,
+            damaged_count: 0,
+            reported: None,
+        }
+    }
+
+    /// Damaged records it came across; each keeps its place and its earlier neighbour's time.
+    #[must_use]
+    pub const fn damaged_count(&self) -> u64 {
+        self.damaged_count
+    }
+
+    /// Forgets what it has read ahead: positions were cut off.
+    pub fn forget(&mut self) {
+        self.stamps.clear();
+    }
+}
+
+impl<D: Disk> Default for Reader<D> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

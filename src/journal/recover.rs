@@ -1,0 +1,464 @@
+//! Directory -> journal, at start: headers and one segment are read, never the whole window.
+//!
+//! Owns the table of verdicts:
+//!
+//! | found | verdict |
+//! |---|---|
+//! | a blank header and no record under its number's key | torn: begun and never written; removed |
+//! | above all others, with a header from below all others and no record under its own key | torn: recycled and never written; removed |
+//! | below all others, with a header from above all others | torn: recycled and written, the new name was lost; renamed |
+//! | a sound header of a future version, or with unknown flags | refuse to start |
+//! | any other unreadable header, or one of another number | corrupt: set aside; its places are kept |
+//! | bytes behind the last valid slot of the newest segment | torn: trimmed |
+//! | a damaged record before that | corrupt: keeps its place, takes its earlier neighbour's time |
+//! | a segment shorter than the next header says (lost records, a missing segment) | corrupt: same |
+//! | records behind the next header's sequence number | refused while they were written: cut off |
+//! | a header that begins before its predecessor does, same boot | the same: the predecessor is removed |
+//! | the same with another boot | foreign if its neighbours fit without it: set aside; else refuse |
+//! | the oldest segment does not begin with the first hit ever | complete only after its base |
+//!
+//! Removing, trimming and setting aside save space and time; that they succeed is no promise, so the
+//! same verdicts come out of a directory that cannot be written to.
+//!
+//! Must not know of windows. Invariant: what comes out is sorted by number, sequence and stamp.
+
+use super::boots;
+use super::disk::{Disk, DiskFile};
+use super::name;
+use super::record::{HEADER_BYTES, Header, HeaderFault, Key, RECORD_BYTES, decode};
+use super::segment::{CHUNK_RECORDS, Segment, offset_of, read_full, records_in};
+use crate::error::{Error, Result};
+use crate::stamp::{Anchor, BootId, Stamp};
+
+/// What was found at start.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The segments, oldest first.
+    pub segments: Vec<Segment>,
+    /// Lifetime count of hits.
+    pub end: u64,
+    /// A number above every number ever used.
+    pub next_number: u64,
+    /// Every hit with a later stamp is in the segments.
+    pub complete_after: Stamp,
+    /// Bytes cut off behind the newest valid record.
+    pub trimmed_bytes: u64,
+    /// Places whose records are damaged or lost, as far as recovery has read.
+    pub damaged_count: u64,
+    /// Whether an earlier boot's records were placed by the wall clock.
+    pub earlier_boot: bool,
+    /// Everything corrupt, one line each with file and position.
+    pub findings: Vec<String>,
+}
+
+impl Recovered {
+    /// Hits recovered.
+    #[must_use]
+    pub fn hit_count(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.count).sum()
+    }
+}
+
+/// A segment with a sound header.
+struct Found {
+    header: Header,
+    bytes: u64,
+    count: u64,
+    stored: u64,
+    /// The newest valid record, in ns after the base.
+    last_offset_ns: u64,
+}
+
+impl Found {
+    fn new(header: Header, bytes: u64) -> Self {
+        let stored = records_in(bytes);
+        Self {
+            header,
+            bytes,
+            count: stored,
+            stored,
+            last_offset_ns: 0,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.header.sequence + self.count
+    }
+
+    fn name(&self) -> String {
+        name::segment(self.header.number)
+    }
+}
+
+/// A segment whose header cannot be used.
+struct Unreadable {
+    number: u64,
+    name: String,
+    bytes: u64,
+    cause: String,
+    /// The sound header it bears, of another number.
+    bears: Option<Header>,
+}
+
+/// Reads the directory.
+///
+/// # Errors
+/// It cannot be read, or what is there cannot be told apart; the message names file and cause.
+pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
+    let mut recovery = Recovery {
+        disk,
+        findings: Vec::new(),
+        trimmed_bytes: 0,
+        damaged_count: 0,
+    };
+    let listed = recovery.list()?;
+    let (mut found, mut unreadable) = recovery.read_headers(&listed)?;
+    recovery.settle_recycled(&mut found, &mut unreadable)?;
+    let next_number = listed
+        .iter()
+        .filter_map(|(name, _)| name::used_number_of(name))
+        .chain(found.iter().map(|found| found.header.number))
+        .max()
+        .map_or(0, |highest| highest.saturating_add(1));
+    for unreadable in &unreadable {
+        recovery.set_aside(&unreadable.name, &unreadable.cause);
+    }
+    recovery.settle_order(&mut found)?;
+    recovery.settle_lengths(&mut found)?;
+    recovery.scan_newest(&mut found)?;
+    let mut end = found.last().map_or(0, Found::end);
+    let lost = recovery.count_unreadable_newest(&found, &listed, &unreadable)?;
+    end += lost;
+    if let Some(newest) = found.last_mut() {
+        newest.count += lost;
+    }
+
+    let headers: Vec<_> = found
+        .iter()
+        .map(|found| (found.header, found.last_offset_ns))
+        .collect();
+    let placed = boots::place(&headers, boot, now);
+    let mut segments = Vec::with_capacity(found.len());
+    // Order is what everything rests on, whatever was damaged.
+    let mut earlier = Stamp::MIN;
+    for (found, base) in found.iter().zip(placed.bases) {
+        let base = base.max(earlier);
+        let last = base.after(found.last_offset_ns);
+        let Header {
+            number, sequence, ..
+        } = found.header;
+        segments.push(Segment {
+            number,
+            sequence,
+            count: found.count,
+            stored: found.stored,
+            base,
+            last,
+        });
+        earlier = last;
+    }
+    let complete_after = match segments.first() {
+        Some(oldest) if oldest.sequence > 0 => oldest.base,
+        None if end > 0 => now.at,
+        _ => Stamp::MIN,
+    };
+    Ok(Recovered {
+        segments,
+        end,
+        next_number,
+        complete_after,
+        trimmed_bytes: recovery.trimmed_bytes,
+        damaged_count: recovery.damaged_count,
+        earlier_boot: placed.earlier_boot,
+        findings: recovery.findings,
+    })
+}
+
+struct Recovery<'a, D> {
+    disk: &'a D,
+    findings: Vec<String>,
+    trimmed_bytes: u64,
+    damaged_count: u64,
+}
+
+impl<D: Disk> Recovery<'_, D> {
+    fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
+        let path = self.disk.path(name);
+        move |cause| Error::io(operation, path, cause)
+    }
+
+    fn open(&self, name: &str) -> Result<D::File> {
+        self.disk.open(name).map_err(self.failed("open", name))
+    }
+
+    /// All files with a number, sorted by it.
+    fn list(&self) -> Result<Vec<(String, u64)>> {
+        let mut listed = self.disk.list().map_err(self.failed("list", ""))?;
+        listed.retain(|(name, _)| name::used_number_of(name).is_some());
+        listed.sort();
+        Ok(listed)
+    }
+
+    fn scan(&self, name: &str, number: u64, records: u64) -> Result<Scan> {
+        scan(&self.open(name)?, number, records).map_err(self.failed("read", name))
+    }
+
+    fn read_headers(&self, listed: &[(String, u64)]) -> Result<(Vec<Found>, Vec<Unreadable>)> {
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for (name, bytes) in listed {
+            let Some(number) = name::number_of(name) else {
+                continue;
+            };
+            let mut header = [0; HEADER_BYTES];
+            read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
+            let (cause, bears) = match Header::decode(&header) {
+                Ok(header) if header.number == number => {
+                    found.push(Found::new(header, *bytes));
+                    continue;
+                }
+                Ok(header) => (
+                    format!("header is that of {}", name::segment(header.number)),
+                    Some(header),
+                ),
+                Err(fault @ (HeaderFault::FutureVersion(_) | HeaderFault::UnknownFlags(_))) => {
+                    return Err(Error::found(self.disk.path(name), fault.to_string()));
+                }
+                Err(fault) => (fault.to_string(), None),
+            };
+            let blank = header == [0; HEADER_BYTES];
+            if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
+                let _space = self.disk.remove(name);
+                continue;
+            }
+            let (name, bytes) = (name.clone(), *bytes);
+            unreadable.push(Unreadable {
+                number,
+                name,
+                bytes,
+                cause,
+                bears,
+            });
+        }
+        Ok((found, unreadable))
+    }
+
+    /// Settles what a crash leaves of a rotation: the spare under its new name and never written to,
+    /// or written to and back under its old name.
+    fn settle_recycled(
+        &self,
+        found: &mut Vec<Found>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<()> {
+        let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
+            return Ok(());
+        };
+        let (oldest, newest) = (oldest.header.number, newest.header.number);
+        let borne = |it: &Unreadable| it.bears.map(|header| header.number);
+        if let Some(last) = unreadable.last()
+            && last.number > newest
+            && borne(last).is_some_and(|borne| borne < oldest)
+            && self
+                .scan(&last.name, last.number, records_in(last.bytes))?
+                .length
+                == 0
+        {
+            let _space = self.disk.remove(&last.name);
+            unreadable.pop();
+        }
+        if let Some(Unreadable {
+            number,
+            name,
+            bytes,
+            bears: Some(header),
+            ..
+        }) = unreadable.first()
+            && *number < oldest
+            && header.number > newest
+            && self
+                .disk
+                .rename(name, &name::segment(header.number))
+                .is_ok()
+        {
+            found.push(Found::new(*header, *bytes));
+            unreadable.remove(0);
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, name: &str, cause: &str) {
+        let to = name::aside(name);
+        let done = match self.disk.rename(name, &to) {
+            Ok(()) => format!("set aside as {to}"),
+            Err(_) => "left where it is".to_owned(),
+        };
+        self.findings
+            .push(format!("{}: {cause}; {done}", self.disk.path(name)));
+    }
+
+    /// Takes out what was refused as a whole, and what is from elsewhere: afterwards sequence
+    /// numbers never decrease.
+    fn settle_order(&mut self, found: &mut Vec<Found>) -> Result<()> {
+        let mut index = 0;
+        while index + 1 < found.len() {
+            let (this, next) = (&found[index], &found[index + 1]);
+            let begins = next.header.sequence;
+            if begins >= this.header.sequence {
+                index += 1;
+                continue;
+            }
+            // Only the same life can have gone back to before a whole segment.
+            let same_life =
+                this.header.boot == next.header.boot && this.header.base_ns <= next.header.base_ns;
+            let fits_without = index > 0 && {
+                let before = &found[index - 1];
+                (before.header.sequence..=before.end()).contains(&begins)
+            };
+            if same_life {
+                let _space = self.disk.remove(&this.name());
+            } else if fits_without {
+                self.set_aside(&this.name(), "sequence fits neither neighbour");
+            } else {
+                let cause = format!(
+                    "begins at hit {begins}, before {} at hit {}; one of the two is from elsewhere",
+                    this.name(),
+                    this.header.sequence
+                );
+                return Err(Error::found(self.disk.path(&next.name()), cause));
+            }
+            found.remove(index);
+            index = index.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Gives every sealed segment the length that the next header says, and reads its last record.
+    fn settle_lengths(&mut self, found: &mut [Found]) -> Result<()> {
+        for index in 1..found.len() {
+            let (next, next_name) = (found[index].header.sequence, found[index].name());
+            let this = &mut found[index - 1];
+            let name = this.name();
+            this.count = next - this.header.sequence;
+            if this.stored < this.count {
+                let lost = this.count - this.stored;
+                self.damaged_count += lost;
+                self.findings.push(format!(
+                    "{}: {}: {lost} records are missing before {next_name}; their places are kept",
+                    self.disk.path(&name),
+                    Segment::place(this.stored),
+                ));
+            }
+            this.stored = this.stored.min(this.count);
+            if this.count > 0 {
+                let segment = Segment {
+                    number: this.header.number,
+                    sequence: this.header.sequence,
+                    count: this.count,
+                    stored: this.stored,
+                    base: Stamp::default(),
+                    last: Stamp::MAX,
+                };
+                let last = segment
+                    .stamp_at(&self.open(&name)?, this.count - 1)
+                    .map_err(self.failed("read", &name))?;
+                this.last_offset_ns = last.since(segment.base);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the newest segment the length of its last valid slot, and trims what is behind.
+    fn scan_newest(&mut self, found: &mut [Found]) -> Result<()> {
+        let Some(newest) = found.last_mut() else {
+            return Ok(());
+        };
+        let name = newest.name();
+        let scan = self.scan(&name, newest.header.number, newest.stored)?;
+        newest.count = scan.length;
+        newest.stored = scan.length;
+        newest.last_offset_ns = scan.last_offset_ns;
+        if let Some(first) = scan.first_damaged {
+            self.damaged_count += scan.damaged;
+            self.findings.push(format!(
+                "{}: {}: check failed, as in {} records in all; their places are kept",
+                self.disk.path(&name),
+                Segment::place(first),
+                scan.damaged
+            ));
+        }
+        let length = offset_of(scan.length);
+        if newest.bytes > length {
+            let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
+            self.trimmed_bytes += newest.bytes - length;
+        }
+        Ok(())
+    }
+
+    /// The places of a newest segment whose header is lost. Its hits were answered, and its key is
+    /// its number: they can be counted, only not placed in time.
+    fn count_unreadable_newest(
+        &mut self,
+        found: &[Found],
+        listed: &[(String, u64)],
+        unreadable: &[Unreadable],
+    ) -> Result<u64> {
+        let newest = found.last().map(|newest| newest.header.number);
+        let mut lost = 0;
+        for (name, bytes) in listed {
+            let Some(number) = name::used_number_of(name) else {
+                continue;
+            };
+            let now_aside = unreadable.iter().any(|unreadable| unreadable.name == *name);
+            let was_aside = name::number_of(name).is_none();
+            if (now_aside || was_aside) && newest.is_none_or(|newest| number > newest) {
+                let renamed = if now_aside {
+                    name::aside(name)
+                } else {
+                    name.clone()
+                };
+                let file = self.disk.open(&renamed).or_else(|_| self.disk.open(name));
+                let file = file.map_err(self.failed("open", name))?;
+                let scan = scan(&file, number, records_in(*bytes));
+                lost += scan.map_err(self.failed("read", name))?.length;
+            }
+        }
+        self.damaged_count += lost;
+        Ok(lost)
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    /// Slots up to and including the last valid one.
+    length: u64,
+    /// Invalid slots before it.
+    damaged: u64,
+    first_damaged: Option<u64>,
+    last_offset_ns: u64,
+}
+
+/// Finds the last valid slot. A slot that goes back in time is no record, whatever its check says.
+fn scan<F: DiskFile>(file: &F, number: u64, records: u64) -> std::io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
+    let (mut index, mut holes, mut first_hole) = (0, 0, None);
+    while index < records {
+        let length = (records - index).min(CHUNK_RECORDS as u64) as usize;
+        read_full(file, &mut bytes[..length * RECORD_BYTES], offset_of(index))?;
+        for slot in bytes[..length * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
+            match decode(slot, Key::of(number)) {
+                Some(offset_ns) if offset_ns >= scan.last_offset_ns => {
+                    scan.last_offset_ns = offset_ns;
+                    scan.length = index + 1;
+                    scan.damaged = holes;
+                    scan.first_damaged = first_hole;
+                }
+                _ => {
+                    holes += 1;
+                    first_hole.get_or_insert(index);
+                }
+            }
+            index += 1;
+        }
+    }
+    Ok(scan)
+}

@@ -1,0 +1,237 @@
+//! One segment: where it stands in the journal, and how its records are read.
+//!
+//! Owns the loops around short reads and writes, and the rule for damage: a record that fails its
+//! check keeps its place and takes the time of its nearest earlier valid neighbour, or of the base
+//! if there is none. Places behind the end of the file (lost records) are damaged in the same way.
+//!
+//! Must not know of other segments. Invariant: stamps never decrease with the position.
+
+use super::disk::{Disk, DiskFile};
+use super::name;
+use super::record::{self, HEADER_BYTES, Key, RECORD_BYTES};
+use crate::error::{Error, Result};
+use crate::stamp::Stamp;
+use std::io;
+
+/// How many records are read at once.
+pub const CHUNK_RECORDS: usize = 512;
+/// Interrupted calls in a row that are taken up again before giving up.
+const INTERRUPTIONS_MAX: u32 = 100;
+
+/// Records of one chunk that fail their check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The first of them.
+    pub first: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// Where a segment stands in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub number: u64,
+    /// Lifetime count of hits before its first.
+    pub sequence: u64,
+    /// Places it holds: the next segment's sequence minus its own.
+    pub count: u64,
+    /// Places that are in the file; fewer than `count` if records were lost.
+    pub stored: u64,
+    /// Its base on today's line.
+    pub base: Stamp,
+    /// The stamp of its last place.
+    pub last: Stamp,
+}
+
+impl Segment {
+    /// The sequence number behind its last place.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.sequence + self.count
+    }
+
+    /// Where record `index` is, for people.
+    #[must_use]
+    pub fn place(index: u64) -> String {
+        format!("record {index} at byte {}", offset_of(index))
+    }
+
+    /// Opens the file of this segment.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open<D: Disk>(&self, disk: &D) -> Result<D::File> {
+        let name = name::segment(self.number);
+        disk.open(&name)
+            .map_err(|cause| Error::io("open", disk.path(&name), cause))
+    }
+
+    /// Reads the stamps from record `index` on into `stamps`, at most a chunk; returns what of them
+    /// is damaged, if anything is.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read<F: DiskFile>(
+        &self,
+        file: &F,
+        index: u64,
+        stamps: &mut Vec<Stamp>,
+    ) -> io::Result<Option<Damage>> {
+        let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
+        let wanted = (self.count - index).min(CHUNK_RECORDS as u64) as usize;
+        // Lost places stay zero, which no check passes.
+        let inside = self.stored.saturating_sub(index).min(wanted as u64) as usize;
+        read_full(file, &mut bytes[..inside * RECORD_BYTES], offset_of(index))?;
+        stamps.clear();
+        let mut damage: Option<Damage> = None;
+        for slot in bytes[..wanted * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
+            let stamp = match (self.decode(slot), stamps.last()) {
+                (Some(stamp), _) => stamp,
+                (None, earlier) => {
+                    let place = index + stamps.len() as u64;
+                    damage
+                        .get_or_insert(Damage {
+                            first: place,
+                            count: 0,
+                        })
+                        .count += 1;
+                    match earlier {
+                        Some(&earlier) => earlier,
+                        None => self.nearest_before(file, index)?,
+                    }
+                }
+            };
+            stamps.push(stamp);
+        }
+        Ok(damage)
+    }
+
+    /// The stamp in `slot`; nothing if it fails its check or lies behind the last.
+    fn decode(&self, slot: &[u8]) -> Option<Stamp> {
+        let stamp = self.base.after(record::decode(slot, Key::of(self.number))?);
+        (stamp <= self.last).then_some(stamp)
+    }
+
+    /// The stamp of record `index`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn stamp_at<F: DiskFile>(&self, file: &F, index: u64) -> io::Result<Stamp> {
+        if index < self.stored {
+            let mut bytes = [0; RECORD_BYTES];
+            read_full(file, &mut bytes, offset_of(index))?;
+            if let Some(stamp) = self.decode(&bytes) {
+                return Ok(stamp);
+            }
+        }
+        self.nearest_before(file, index)
+    }
+
+    /// The stamp of the nearest valid record before `index`, or the base.
+    fn nearest_before<F: DiskFile>(&self, file: &F, index: u64) -> io::Result<Stamp> {
+        let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
+        let mut end = index.min(self.stored);
+        while end > 0 {
+            let length = end.min(CHUNK_RECORDS as u64);
+            let chunk = &mut bytes[..length as usize * RECORD_BYTES];
+            read_full(file, chunk, offset_of(end - length))?;
+            if let Some(stamp) = chunk
+                .rchunks_exact(RECORD_BYTES)
+                .find_map(|s| self.decode(s))
+            {
+                return Ok(stamp);
+            }
+            end -= length;
+        }
+        Ok(self.base)
+    }
+
+    /// How many records have a stamp of at most `stamp`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn upper_bound<F: DiskFile>(&self, file: &F, stamp: Stamp) -> io::Result<u64> {
+        if stamp < self.base {
+            return Ok(0);
+        }
+        if self.last <= stamp {
+            return Ok(self.count);
+        }
+        // Lost places carry the last stamp, so the bound lies among the stored ones.
+        let (mut low, mut high) = (0, self.stored);
+        while high - low > CHUNK_RECORDS as u64 {
+            let middle = low + (high - low) / 2;
+            if self.stamp_at(file, middle)? <= stamp {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        if low == self.count {
+            return Ok(low);
+        }
+        let mut stamps = Vec::with_capacity(CHUNK_RECORDS);
+        self.read(file, low, &mut stamps)?;
+        stamps.truncate((high - low) as usize);
+        Ok(low + stamps.partition_point(|&other| other <= stamp) as u64)
+    }
+}
+
+/// The byte at which record `index` begins.
+#[must_use]
+pub const fn offset_of(index: u64) -> u64 {
+    HEADER_BYTES as u64 + index * RECORD_BYTES as u64
+}
+
+/// The whole records in a file of `bytes`.
+#[must_use]
+pub const fn records_in(bytes: u64) -> u64 {
+    bytes.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES as u64
+}
+
+/// Reads until `bytes` is full; what lies behind the end of the file reads as zeros, which no check
+/// passes.
+///
+/// # Errors
+/// The operating system's.
+pub fn read_full<F: DiskFile>(file: &F, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    let mut interruptions = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], offset + done as u64) {
+            Ok(0) => {
+                bytes[done..].fill(0);
+                break;
+            }
+            Ok(more) => done += more,
+            Err(cause) => interrupted(cause, &mut interruptions)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes`.
+///
+/// # Errors
+/// The operating system's; part of the bytes may have been written then.
+pub fn write_full<F: DiskFile>(file: &F, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    let mut interruptions = 0;
+    while done < bytes.len() {
+        match file.write_at(&bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => done += more,
+            Err(cause) => interrupted(cause, &mut interruptions)?,
+        }
+    }
+    Ok(())
+}
+
+fn interrupted(cause: io::Error, interruptions: &mut u32) -> io::Result<()> {
+    *interruptions += 1;
+    if cause.kind() == io::ErrorKind::Interrupted && *interruptions <= INTERRUPTIONS_MAX {
+        return Ok(());
+    }
+    Err(cause)
+}

@@ -1,0 +1,152 @@
+//! What is forced to the device, when, and on which thread: never on the one that answers.
+//!
+//! Owns the policy's words and the job that is handed over. A job names the files that hold
+//! records not yet on the device and the sequence number it covers; when it has run, every hit below
+//! that number survives a power cut. A failed sync is never tried again as if it could succeed: the
+//! kernel may have dropped the pages and would then report success for nothing.
+//!
+//! Must not know who waits. Invariant: a job covers nothing it has not synced.
+
+use super::disk::{Disk, DiskFile};
+use super::segment::offset_of;
+use super::{Journal, name};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// When records are forced to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before a hit is answered; one sync serves all that wait.
+    Always,
+    /// At the most `period_ns` nanoseconds after a hit was answered.
+    Every {
+        /// Nanoseconds between two syncs.
+        period_ns: u64,
+    },
+    /// When the kernel likes.
+    Never,
+}
+
+/// One sync to be done.
+#[derive(Debug)]
+pub struct SyncJob<D: Disk> {
+    pub(super) disk: Arc<D>,
+    /// Files with unsynced records, and what people call them.
+    pub(super) files: Vec<(String, Arc<D::File>)>,
+    /// Whether names changed since the last sync.
+    pub(super) names: bool,
+    pub(super) covers: u64,
+}
+
+impl<D: Disk> SyncJob<D> {
+    /// Every hit with a sequence number below this is on the device once the job has run.
+    #[must_use]
+    pub const fn covers(&self) -> u64 {
+        self.covers
+    }
+
+    /// Does it. This blocks for as long as the device takes.
+    ///
+    /// # Errors
+    /// The first that failed; nothing may then be taken as covered.
+    pub fn run(self) -> Result<()> {
+        for (name, file) in &self.files {
+            file.sync()
+                .map_err(|cause| Error::io("sync", self.disk.path(name), cause))?;
+        }
+        if self.names {
+            self.disk
+                .sync()
+                .map_err(|cause| Error::io("sync", self.disk.path(""), cause))?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk> Journal<D> {
+    /// Whether there is anything a sync would force to the device.
+    #[must_use]
+    pub const fn is_unsynced(&self) -> bool {
+        self.synced_end < self.end
+    }
+
+    /// Hits below this position are on the device, as far as it says so.
+    #[must_use]
+    pub const fn synced_end(&self) -> u64 {
+        self.synced_end
+    }
+
+    /// Everything unsynced, as a job for the sync thread; nothing if there is nothing to do.
+    pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
+        if !self.is_unsynced() {
+            return None;
+        }
+        if !self.keep_unsynced {
+            self.reopen_unsynced();
+        }
+        let mut files = std::mem::take(&mut self.unsynced);
+        if let Some(active) = self.active.as_ref().filter(|active| active.at.count > 0) {
+            files.push((name::segment(active.at.number), Arc::clone(&active.file)));
+        }
+        let names = std::mem::take(&mut self.names_changed);
+        Some(SyncJob {
+            disk: Arc::clone(&self.disk),
+            files,
+            names,
+            covers: self.end,
+        })
+    }
+
+    /// Under a policy of never, sealed files are not kept open; the last sync before the end opens
+    /// them once more. One that cannot be opened is left to the kernel, as the policy says.
+    fn reopen_unsynced(&mut self) {
+        for segment in self
+            .sealed
+            .iter()
+            .filter(|segment| segment.end() > self.synced_end)
+        {
+            if let Ok(file) = segment.open(&*self.disk) {
+                self.unsynced
+                    .push((name::segment(segment.number), Arc::new(file)));
+            }
+        }
+    }
+
+    /// A job has run: hits below `covers` are on the device.
+    pub fn synced(&mut self, covers: u64) {
+        self.synced_end = self.synced_end.max(covers.min(self.end));
+    }
+
+    /// A job has failed, and its hits were answered: everything written so far is suspect and is
+    /// never synced again, its segment is sealed, and the next turn begins a new one.
+    pub fn suspect(&mut self) {
+        self.seal();
+        self.unsynced.clear();
+        self.synced_end = self.end;
+    }
+
+    /// A job has failed, and nobody was answered since `synced_end`: everything behind it is
+    /// refused. The next header's sequence number cuts it off.
+    pub fn refuse_unsynced(&mut self) {
+        self.seal();
+        self.unsynced.clear();
+        self.end = self.synced_end;
+        while let Some(newest) = self.sealed.back_mut() {
+            let name = name::segment(newest.number);
+            if newest.sequence >= self.end {
+                // Recovery would cut it off by the next header; removing it saves space.
+                let _space = self.disk.remove(&name);
+                self.sealed.pop_back();
+                continue;
+            }
+            if newest.end() > self.end {
+                // Its last stamp may stay: an upper limit is all that searches need.
+                newest.count = self.end - newest.sequence;
+                newest.stored = newest.stored.min(newest.count);
+                let length = offset_of(newest.stored);
+                let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
+            }
+            break;
+        }
+    }
+}
