@@ -5,5 +5,8 @@
 
 pub mod clock;
 pub mod error;
+pub mod funnel;
+pub mod hit;
 pub mod journal;
 pub mod stamp;
+pub mod window;

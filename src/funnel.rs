@@ -1,0 +1,416 @@
+//! The only loop. One thread owns everything that changes: the last stamp, the window, the journal.
+//!
+//! Owns the order of a turn: block for one message, drain what else waits (bounded), admit every hit
+//! in order, append all, flush once, tally all, hand the sync to its own thread if the policy says
+//! so, answer all, then rotate and retire. Under `--sync always` answers are held, in order, until a
+//! sync covers them, and the funnel goes on admitting meanwhile.
+//!
+//! Must not know of sockets or requests. Invariants: a hit is answered only after its record was
+//! flushed; a turn is counted whole or refused whole; stamps are admitted in the order they are
+//! answered in and lie between the last one and now; nothing is allocated per hit.
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::hit::{
+    Answer, Ask, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Query, Status, Verdict,
+};
+use crate::journal::disk::Disk;
+use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
+use crate::stamp::{Anchor, BootId, Stamp};
+use crate::window::{self, Window};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+const _: () = assert!(BATCH_HITS_MAX <= TURN_HITS_MAX, "a batch fits into a turn");
+
+/// What a funnel keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The length of the window, in nanoseconds.
+    pub window_ns: u64,
+    /// How long history is kept, in nanoseconds; at least the window.
+    pub retain_ns: u64,
+    /// When records are forced to the device.
+    pub policy: SyncPolicy,
+    /// The sizes of segments.
+    pub limits: Limits,
+}
+
+/// What waits for a sync, behind which position.
+enum Held {
+    Batch(u64, Batch),
+    Answer(u64, Sender<Answer>, Answer),
+}
+
+/// How a turn left things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// More is to come.
+    Going,
+    /// It ended with [`Message::Stop`].
+    Stopped,
+}
+
+/// The owner of the count.
+pub struct Funnel<D: Disk, C: Clock> {
+    settings: Settings,
+    clock: C,
+    journal: Journal<D>,
+    window: Window<D>,
+    /// The newest stamp admitted. The first instant a record can hold is one after boot.
+    last: Stamp,
+    /// The batches of the present turn.
+    batches: Vec<Batch>,
+    held: VecDeque<Held>,
+    jobs: Sender<SyncJob<D>>,
+    /// Whether a job is with the sync thread.
+    syncing: bool,
+    /// When the oldest hit was flushed that no job has taken up.
+    unsynced_since: Option<Stamp>,
+    /// Whether the wall clock had to place what an earlier boot left.
+    earlier_boot: bool,
+    /// What only grows, and why things are not as they should be.
+    status: Status,
+}
+
+impl<D: Disk, C: Clock> Funnel<D, C> {
+    /// Recovers the journal on `disk`. Syncs go to `jobs`, and come back as [`Message::Synced`].
+    ///
+    /// # Errors
+    /// The journal cannot be recovered.
+    pub fn open(
+        disk: D,
+        clock: C,
+        boot: BootId,
+        settings: Settings,
+        jobs: Sender<SyncJob<D>>,
+    ) -> Result<(Self, Recovered)> {
+        let now = clock.anchor();
+        let Settings {
+            window_ns,
+            policy,
+            limits,
+            ..
+        } = settings;
+        let (journal, recovered) = Journal::open(disk, limits, boot, now, policy)?;
+        let window = Window::open(&journal, window_ns, now.at)?;
+        let first = Stamp::from_ns(1);
+        let funnel = Self {
+            settings,
+            clock,
+            last: journal.last().map_or(first, |last| last.max(first)),
+            journal,
+            window,
+            batches: Vec::with_capacity(CHANNEL_MESSAGES_MAX),
+            held: VecDeque::with_capacity(CHANNEL_MESSAGES_MAX),
+            jobs,
+            syncing: false,
+            unsynced_since: None,
+            earlier_boot: recovered.earlier_boot,
+            status: Status {
+                damaged_count: recovered.damaged_count,
+                ..Status::default()
+            },
+        };
+        Ok((funnel, recovered))
+    }
+
+    /// Takes turns until [`Message::Stop`] or until nobody can send any more, then syncs and closes.
+    ///
+    /// # Errors
+    /// The last sync failed: hits that were answered may not be on the device.
+    pub fn run(mut self, messages: &Receiver<Message>) -> Result<()> {
+        loop {
+            let message = match self.due() {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => {
+                    let wait = Duration::from_nanos(due.since(self.clock.now()));
+                    messages.recv_timeout(wait)
+                }
+            };
+            let turn = match message {
+                Ok(message) => self.turn(message, messages),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tick();
+                    Turn::Going
+                }
+                Err(RecvTimeoutError::Disconnected) => Turn::Stopped,
+            };
+            if turn == Turn::Stopped {
+                return self.finish(messages);
+            }
+        }
+    }
+
+    /// When the next tick is due, if one is.
+    #[must_use]
+    pub fn due(&self) -> Option<Stamp> {
+        let sync = self.sync_due().filter(|_| !self.syncing);
+        let retire = self.journal.retire_due(self.settings.retain_ns);
+        sync.into_iter().chain(retire).min()
+    }
+
+    fn sync_due(&self) -> Option<Stamp> {
+        let since = self.unsynced_since?;
+        match self.settings.policy {
+            SyncPolicy::Always => Some(since),
+            SyncPolicy::Every { period_ns } => Some(since.after(period_ns)),
+            SyncPolicy::Never => None,
+        }
+    }
+
+    /// One turn: `first`, and what else waits in `messages`.
+    pub fn turn(&mut self, first: Message, messages: &Receiver<Message>) -> Turn {
+        let mut next = Some(first);
+        let mut hit_count = 0;
+        // Anything but a batch ends the gathering and is seen to in its place.
+        while let Some(Message::Batch(batch)) = next {
+            hit_count += batch.hits().len();
+            self.batches.push(batch);
+            let room = hit_count + BATCH_HITS_MAX <= TURN_HITS_MAX
+                && self.batches.len() < CHANNEL_MESSAGES_MAX;
+            next = if room { messages.try_recv().ok() } else { None };
+        }
+        if !self.batches.is_empty() {
+            self.count(hit_count);
+        }
+        let mut turn = Turn::Going;
+        match next {
+            Some(Message::Query(query)) => self.answer(query),
+            Some(Message::Synced(covers, outcome)) => self.synced(covers, outcome),
+            Some(Message::Stop) => turn = Turn::Stopped,
+            Some(Message::Batch(_)) | None => {}
+        }
+        self.tick();
+        turn
+    }
+
+    /// What is due without any hit: a sync, a rotation, a retirement.
+    pub fn tick(&mut self) {
+        let now = self.clock.now();
+        if !self.syncing && self.sync_due().is_some_and(|due| due <= now) {
+            self.sync();
+        }
+        // If the next segment cannot be opened, the next turn tries again and says so.
+        let _next_turn = self.journal.rotate_if_due(now);
+        self.journal.retire(now.before(self.settings.retain_ns));
+    }
+
+    /// Counts the gathered batches, or refuses them all.
+    fn count(&mut self, hit_count: usize) {
+        let anchor = self.clock.anchor();
+        let sequence = self.journal.end();
+        let counted = self
+            .append(hit_count, anchor)
+            .and_then(|()| self.tally(sequence));
+        if let Err(error) = counted {
+            self.refuse(hit_count, &error);
+            return;
+        }
+        if self.status.refusing.take().is_some() {
+            log::warn!(
+                "counting again; {} hits were refused so far",
+                self.status.refused_count
+            );
+        }
+        if self.settings.policy != SyncPolicy::Never {
+            self.unsynced_since.get_or_insert(anchor.at);
+        }
+        if self.settings.policy == SyncPolicy::Always {
+            let end = self.journal.end();
+            let held = self.batches.drain(..).map(|batch| Held::Batch(end, batch));
+            self.held.extend(held);
+        } else {
+            for batch in self.batches.drain(..) {
+                batch.answer(Verdict::Counted);
+            }
+        }
+    }
+
+    /// Admits every hit in order and hands the records to the operating system.
+    fn append(&mut self, hit_count: usize, anchor: Anchor) -> Result<()> {
+        let now = anchor.at.max(self.last);
+        self.journal.begin(hit_count, now, anchor)?;
+        for hit in self.batches.iter_mut().flat_map(Batch::hits_mut) {
+            // No front can have seen a hit later than now.
+            let seen = hit.stamp.min(now);
+            let stamp = seen.max(self.last);
+            if stamp > seen {
+                let correction_ns = stamp.since(seen);
+                self.status.corrected_count += 1;
+                self.status.correction_ns_total += correction_ns;
+                self.status.correction_ns_max = self.status.correction_ns_max.max(correction_ns);
+            }
+            hit.stamp = stamp;
+            self.last = stamp;
+            self.journal.append(stamp);
+        }
+        self.journal.flush()
+    }
+
+    /// Fills in the tallies of hits whose records begin at `sequence`.
+    fn tally(&mut self, mut sequence: u64) -> Result<()> {
+        for hit in self.batches.iter_mut().flat_map(Batch::hits_mut) {
+            sequence += 1;
+            hit.tally = sequence - self.window.advance(&self.journal, hit.stamp)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, hit_count: usize, error: &Error) {
+        self.journal.cut();
+        self.window.cut(&self.journal);
+        self.status.refused_count += hit_count as u64;
+        let cause = error.to_string();
+        if self.status.refusing.is_none() {
+            log::error!("refusing hits: {cause}");
+        }
+        self.status.refusing = Some(cause);
+        for batch in self.batches.drain(..) {
+            batch.answer(Verdict::Refused);
+        }
+    }
+
+    /// Hands everything unsynced to the sync thread.
+    fn sync(&mut self) {
+        self.unsynced_since = None;
+        let Some(job) = self.journal.sync_job() else {
+            return;
+        };
+        let covers = job.covers();
+        self.syncing = true;
+        if self.jobs.send(job).is_err() {
+            self.synced(covers, Err("the sync thread is gone".to_owned()));
+        }
+    }
+
+    /// A job has come back.
+    fn synced(&mut self, covers: u64, outcome: Result<(), String>) {
+        self.syncing = false;
+        match outcome {
+            Ok(()) => {
+                self.journal.synced(covers);
+                if self.status.sync_failure.take().is_some() {
+                    log::warn!("syncing again");
+                }
+                self.release(covers);
+            }
+            Err(cause) => {
+                let unsynced = self.journal.end() - self.journal.synced_end();
+                match self.settings.policy {
+                    SyncPolicy::Always => {
+                        log::error!("{cause}; {unsynced} hits are refused for it")
+                    }
+                    _ => log::error!("{cause}; a power cut may now lose the last {unsynced} hits"),
+                }
+                self.sync_failed(cause);
+            }
+        }
+    }
+
+    /// A sync that failed is never tried again as if it could succeed.
+    fn sync_failed(&mut self, cause: String) {
+        self.unsynced_since = None;
+        if self.settings.policy == SyncPolicy::Always {
+            self.status.refused_count += self.journal.end() - self.journal.synced_end();
+            self.journal.refuse_unsynced();
+            self.window.cut(&self.journal);
+        } else {
+            self.journal.suspect();
+        }
+        for held in self.held.drain(..) {
+            match held {
+                Held::Batch(_, batch) => batch.answer(Verdict::Refused),
+                Held::Answer(_, reply, _) => {
+                    let _gone = reply.try_send(Answer::Failed(cause.clone()));
+                }
+            }
+        }
+        self.status.sync_failure = Some(cause);
+    }
+
+    /// Answers what waited for hits below `covers`.
+    fn release(&mut self, covers: u64) {
+        while let Some(Held::Batch(end, _) | Held::Answer(end, ..)) = self.held.front() {
+            if *end > covers {
+                break;
+            }
+            match self.held.pop_front() {
+                Some(Held::Batch(_, batch)) => batch.answer(Verdict::Counted),
+                Some(Held::Answer(_, reply, answer)) => {
+                    let _gone = reply.try_send(answer);
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// Answers a question, behind the hits that it may have counted.
+    fn answer(&mut self, query: Query) {
+        let now = self.clock.now();
+        let answer = match query.ask {
+            Ask::Count { window_ns, at } => {
+                let at = at.unwrap_or(now);
+                self.between(at.before(window_ns), at)
+            }
+            Ask::Between { from, to } => self.between(from, to),
+            Ask::Status => self
+                .status(now)
+                .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Status),
+        };
+        if self.held.is_empty() {
+            let _gone = query.reply.try_send(answer);
+        } else {
+            self.held
+                .push_back(Held::Answer(self.journal.end(), query.reply, answer));
+        }
+    }
+
+    fn between(&self, from: Stamp, to: Stamp) -> Answer {
+        if from < self.journal.complete_after() && from < to {
+            let kept = self.journal.complete_after();
+            return Answer::Failed(format!("hits up to {kept} are no longer kept"));
+        }
+        window::between(&self.journal, from, to)
+            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Count)
+    }
+
+    fn status(&self, now: Stamp) -> Result<Box<Status>> {
+        let window_ns = self.settings.window_ns;
+        let cutoff = now.before(window_ns);
+        let placed = self.earlier_boot && cutoff < Stamp::default();
+        Ok(Box::new(Status {
+            at: now,
+            tally: window::count(&self.journal, window_ns, now)?,
+            total: self.journal.end(),
+            segment_count: self.journal.segment_count(),
+            estimated: placed || cutoff < self.journal.complete_after(),
+            damaged_count: self.status.damaged_count + self.window.damaged_count(),
+            ..self.status.clone()
+        }))
+    }
+
+    /// Waits for the sync under way, syncs the rest, answers what is held and closes the journal.
+    fn finish(mut self, messages: &Receiver<Message>) -> Result<()> {
+        while self.syncing {
+            match messages.recv() {
+                Ok(message) => {
+                    self.turn(message, messages);
+                }
+                Err(_) => break,
+            }
+        }
+        self.journal.close();
+        let Some(job) = self.journal.sync_job() else {
+            return Ok(());
+        };
+        let covers = job.covers();
+        let outcome = job.run();
+        match &outcome {
+            Ok(()) => self.synced(covers, Ok(())),
+            Err(error) => self.sync_failed(error.to_string()),
+        }
+        outcome
+    }
+}
