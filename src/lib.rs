@@ -3,10 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod clock;
 pub mod error;
+pub mod front;
 pub mod funnel;
 pub mod hit;
 pub mod journal;
+pub mod notation;
+pub mod options;
+pub mod report;
+pub mod serve;
 pub mod stamp;
 pub mod window;

@@ -1,0 +1,69 @@
+//! What a front is: whatever turns bytes on sockets into batches of stamped hits.
+//!
+//! Owns the seam. A front is given a bound listener, a number of workers, the funnel's inlet, a clock
+//! and the alarm; it answers every request with the tally that its batch came back with, and an error
+//! where it came back refused. Which front there is makes no difference to anything behind the inlet.
+//!
+//! Must not know of the funnel, the window or the journal: it can only append. Invariant: a request
+//! is answered with a tally only after its batch came back counted.
+
+mod tiny;
+
+use crate::alarm::Alarm;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::hit::Inlet;
+use std::net::TcpListener;
+
+/// What goes with a hit that is not counted.
+const REFUSED_TEXT: &str = "not counted: the disk does not take the record\n";
+
+/// Which front serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A pool of workers on `tiny_http`.
+    TinyHttp,
+}
+
+impl Kind {
+    /// Every front there is.
+    pub const ALL: [Self; 1] = [Self::TinyHttp];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TinyHttp => "tiny-http",
+        }
+    }
+}
+
+/// What a front is given.
+pub struct Plan<C> {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// How many threads handle requests.
+    pub workers: usize,
+    /// The way to the funnel.
+    pub inlet: Inlet,
+    /// Where stamps come from.
+    pub clock: C,
+    /// Rung when the front cannot go on.
+    pub alarm: Alarm,
+}
+
+/// A front that runs.
+pub trait Front {
+    /// Answers what is under way and ends every worker. After it nothing more reaches the funnel.
+    fn stop(self: Box<Self>);
+}
+
+/// Starts a front.
+///
+/// # Errors
+/// A thread or a descriptor cannot be had.
+pub fn start<C: Clock>(kind: Kind, plan: Plan<C>) -> Result<Box<dyn Front>> {
+    match kind {
+        Kind::TinyHttp => tiny::start(plan),
+    }
+}

@@ -1,0 +1,76 @@
+//! Durations and instants <-> text.
+//!
+//! Owns how time is written for people and read from them. A duration carries its unit (`60s`,
+//! `250ms`) and is written back in the largest unit that says it exactly. An instant is RFC 3339 in
+//! UTC with always nine digits behind the point, so that it sorts as text and loses nothing.
+//!
+//! Must not know what the time is of. Invariant: `parse_duration(&duration(ns)) == Ok(ns)`.
+
+use crate::stamp::{MILLISECOND_NS, SECOND_NS};
+use std::time::{Duration, UNIX_EPOCH};
+
+const UNITS: [(&str, u64); 4] = [
+    ("s", SECOND_NS),
+    ("ms", MILLISECOND_NS),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+/// The nanoseconds of a duration with its unit, such as `60s`, `250ms` or `1h 30m`.
+///
+/// # Errors
+/// The text is no duration, or one beyond 584 years; the cause is worded for an error message.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
+    let duration = humantime::parse_duration(text).map_err(|cause| cause.to_string())?;
+    u64::try_from(duration.as_nanos()).map_err(|_| "more than 584 years".to_owned())
+}
+
+/// `ns` nanoseconds in the largest unit up to seconds that says them exactly.
+#[must_use]
+pub fn duration(ns: u64) -> String {
+    let fits = UNITS
+        .iter()
+        .find(|(_, unit_ns)| ns.is_multiple_of(*unit_ns));
+    let (unit, unit_ns) = fits.copied().unwrap_or(("ns", 1));
+    format!("{}{unit}", ns / unit_ns)
+}
+
+/// The instant `wall_ns` nanoseconds after 1970, in RFC 3339. Earlier ones, which only a clock that
+/// was never set can show, are written as the nanoseconds they are.
+#[must_use]
+pub fn instant(wall_ns: i64) -> String {
+    match u64::try_from(wall_ns) {
+        Ok(ns) => {
+            humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(ns)).to_string()
+        }
+        Err(_) => format!("{wall_ns} ns"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_back_as_typed() {
+        for text in ["60s", "250ms", "1ns", "1500us", "0s"] {
+            assert_eq!(parse_duration(text).map(duration).as_deref(), Ok(text));
+        }
+        assert_eq!(parse_duration("1m 30s"), Ok(90 * SECOND_NS));
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_or_beyond_reason_is_refused() {
+        for text in ["", "60", "s", "-1s", "6000y", "99999999999999999999s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_have_nine_digits_and_sort_as_text() {
+        let instants = [0, 1, 999_999_999, 1_000_000_000, 1_795_464_539_739_840_268].map(instant);
+        assert_eq!(instants[4], "2026-11-23T20:08:59.739840268Z");
+        assert!(instants.is_sorted());
+        assert_eq!(instant(-5), "-5 ns");
+    }
+}

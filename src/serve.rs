@@ -1,0 +1,138 @@
+//! Open, bind, spawn, shut down, in that order.
+//!
+//! Owns the life of a server: the journal is recovered before the port is bound, so that whoever can
+//! connect gets a right answer; the fronts stop before the funnel, and the funnel before the syncs,
+//! so that what was answered is on the device when the process ends.
+//!
+//! Threads: the workers, the funnel, the syncs, and this one, which waits for a signal or an alarm.
+//!
+//! Must not know how hits are counted. Invariant: however this returns, the journal is closed.
+
+use crate::alarm::Alarm;
+use crate::clock::{self, Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::front;
+use crate::funnel::{Funnel, Settings};
+use crate::hit::{self, Answer, Ask, Inlet, Message};
+use crate::journal::disk::{Disk, RealDisk};
+use crate::journal::{Limits, Recovered, SyncJob};
+use crate::notation::duration;
+use crate::options::Options;
+use crate::stamp::MILLISECOND_NS;
+use crossbeam_channel::{Receiver, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Serves until TERM or INT.
+///
+/// # Errors
+/// Something could not be opened, bound or started; a thread could not go on; or the last sync
+/// failed.
+pub fn serve(options: &Options) -> Result<()> {
+    let began = SystemClock.now();
+    let mut signals = catch_signals()?;
+    let (causes, alarms) = bounded(1);
+    let waker = signals.handle();
+    let alarm = Alarm::new(move |cause| {
+        // The first cause is the one that matters.
+        let _later = causes.try_send(cause);
+        waker.close();
+    });
+
+    let (job_sender, jobs) = bounded(1);
+    let settings = Settings {
+        window_ns: options.window_ns,
+        retain_ns: options.retain_ns,
+        policy: options.sync,
+        limits: Limits::for_window(options.window_ns),
+    };
+    let disk = RealDisk::open(&options.data)?;
+    let (funnel, recovered) =
+        Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
+    for finding in &recovered.findings {
+        log::warn!("{finding}");
+    }
+    let bind = |cause| Error::io("bind", &options.listen, cause);
+    let listener = TcpListener::bind(&options.listen).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+
+    let (inlet, messages) = hit::channel();
+    let sync_inlet = inlet.clone();
+    let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
+    let counting = alarm.spawn("funnel", move || funnel.run(&messages))?;
+    let plan = front::Plan {
+        listener,
+        workers: options.workers,
+        inlet: inlet.clone(),
+        clock: SystemClock,
+        alarm,
+    };
+    let front = front::start(options.front, plan);
+    if front.is_ok() {
+        let line = start_line(options, &address.to_string(), &recovered, &inlet);
+        let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
+        // Nobody may be listening to standard output; that keeps no server from serving.
+        let _unheard = writeln!(std::io::stdout(), "{line}, in {took_ms:.1} ms");
+        let _signal_or_alarm = signals.forever().next();
+    }
+
+    let started = front.map(|front| front.stop());
+    let _gone = inlet.send(Message::Stop);
+    let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
+    drop(inlet);
+    let _alarm_was_raised = syncing.join();
+    started?;
+    closed?;
+    alarms
+        .try_recv()
+        .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
+}
+
+/// The first TERM or INT is waited for, a second ends the process at once.
+fn catch_signals() -> Result<Signals> {
+    let failed = |cause| Error::io("catch", "signals", cause);
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping)).map_err(failed)?;
+        flag::register(signal, Arc::clone(&stopping)).map_err(failed)?;
+    }
+    // A file at its size limit is to be an error of that write and not the end of the process.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(failed)?;
+    Signals::new([SIGTERM, SIGINT]).map_err(failed)
+}
+
+/// The one place where anything waits for the device while hits are served.
+fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
+    for job in jobs {
+        let covers = job.covers();
+        let outcome = job.run().map_err(|error| error.to_string());
+        if inlet.send(Message::Synced(covers, outcome)).is_err() {
+            return;
+        }
+    }
+}
+
+fn start_line(options: &Options, address: &str, recovered: &Recovered, inlet: &Inlet) -> String {
+    let window = duration(options.window_ns);
+    let mut line = format!(
+        "listening on {address}, data in {}, recovered {} hits",
+        options.data.display(),
+        recovered.hit_count()
+    );
+    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
+        let estimated = if status.estimated { ", estimated" } else { "" };
+        line.push_str(&format!(
+            " ({} in the last {window}{estimated})",
+            status.tally
+        ));
+    }
+    if recovered.trimmed_bytes > 0 {
+        line.push_str(&format!(", trimmed {} torn bytes", recovered.trimmed_bytes));
+    }
+    line
+}
