@@ -12,7 +12,8 @@
 //!
 //! What cannot be mended from outside, and is why the `pool` front exists: a thread for each
 //! connection and no timeout on reading; bodies are drained on the worker, and a declared length is
-//! allocated in one piece, so that `Content-Length: 99999999999999` aborts the process; an HTTP/2.0
+//! allocated in one piece, so that `Content-Length: 99999999999999` aborts the process, and a body that
+//! never comes holds a worker for as long as its client likes; an HTTP/2.0
 //! request line loses two descriptors and a thread; heads have no bound; an unread chunked body is
 //! taken for the next request; a connection accepted while stopping is closed without an answer.
 //!
@@ -20,10 +21,10 @@
 
 use super::{Front, Plan, REFUSED_TEXT};
 use crate::alarm::Alarm;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::hit::{Gone, Line, Verdict};
-use crate::stamp::{MILLISECOND_NS, Stamp};
+use crate::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::sockopt;
 use std::io;
@@ -39,6 +40,8 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 const SERVERS_MAX: usize = 8;
 /// How long a client may refuse to read its response.
 const WRITE_STALL: Duration = Duration::from_secs(10);
+/// How long stopping waits for a worker whose client holds it up; its hit has been answered.
+const STOP_PATIENCE_NS: u64 = 5 * SECOND_NS;
 /// How long a worker waits in one place while it has several to look after.
 const PATROL: Duration = Duration::from_millis(5);
 /// How long to wait between two tries to build a server.
@@ -133,13 +136,18 @@ impl Front for TinyFront {
     fn stop(self: Box<Self>) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         let servers: Vec<_> = self.servers.try_iter().collect();
+        let patience = SystemClock.now().after(STOP_PATIENCE_NS);
         for worker in self.workers {
             // Another worker on patrol may have taken the call meant for this one: call again.
-            while !worker.is_finished() {
+            while !worker.is_finished() && SystemClock.now() < patience {
                 servers.iter().for_each(|server| server.unblock());
                 std::thread::sleep(PATROL);
             }
-            let _alarm_was_raised = worker.join();
+            if worker.is_finished() {
+                let _alarm_was_raised = worker.join();
+            } else {
+                log::warn!("a worker is held up by its client and is left behind");
+            }
         }
     }
 }

@@ -1,0 +1,157 @@
+//! A real server: the binary under test as a process of its own, on a port of its own.
+//!
+//! Owns starting, signalling and ending it. The port is 0 and is read from the line that the server
+//! prints once it serves, so that nothing has to be waited for. What it says on standard error is
+//! kept and comes with its end.
+//!
+//! Must not know what is tested. Invariant: no process outlives the value that started it.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub const TALLYD: &str = env!("CARGO_BIN_EXE_tallyd");
+/// How long a process may take to end before the test fails.
+const END: Duration = Duration::from_secs(30);
+
+/// A server that runs.
+pub struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// What it says on standard error, line by line.
+    lines: Receiver<String>,
+    /// Those that have been heard.
+    said: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The line it printed at start.
+    pub start_line: String,
+}
+
+impl Server {
+    /// Starts one on the journal in `data`; its window is an hour unless `flags` say otherwise, so
+    /// that nothing expires while a test runs.
+    pub fn start(data: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(TALLYD);
+        command
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(data);
+        if !flags.iter().any(|flag| flag.starts_with("--window")) {
+            command.args(["--window", "1h"]);
+        }
+        command.args(flags);
+        Self::spawn(command)
+    }
+
+    /// Starts one by `command`, which must lead to a server on port 0.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
+        let stderr = BufReader::new(child.stderr.take().expect("its errors"));
+        let (line, lines) = channel();
+        std::thread::spawn(move || {
+            for said in stderr.lines().map_while(Result::ok) {
+                // A test that has ended listens no more.
+                let _unheard = line.send(said + "\n");
+            }
+        });
+        let mut start_line = String::new();
+        stdout
+            .read_line(&mut start_line)
+            .expect("its output can be read");
+        let address = start_line
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.split(',').next())
+            .and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            let status = child.wait();
+            let said: String = lines.iter().collect();
+            panic!("no server: {status:?}, printed {start_line:?}, said {said:?}");
+        };
+        Self {
+            child,
+            stdout,
+            lines,
+            said: String::new(),
+            address,
+            start_line,
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    /// Waits until it says a line with `text` in it.
+    pub fn hear(&mut self, text: &str) {
+        loop {
+            let line = self.lines.recv_timeout(END);
+            self.said += &line.unwrap_or_else(|_| panic!("no word of {text:?}: {}", self.said));
+            if self
+                .said
+                .lines()
+                .next_back()
+                .is_some_and(|line| line.contains(text))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process is there");
+        self.child.wait().expect("the process ends");
+    }
+
+    /// Ends it by TERM, asserts that it ended well and returns what it said on standard error.
+    pub fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, said) = self.ended();
+        assert!(status.success(), "{status}, said {said}");
+        said
+    }
+
+    /// Waits for its end; what it said on standard error comes with it.
+    pub fn ended(mut self) -> (ExitStatus, String) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the process is ours") {
+                break status;
+            }
+            assert!(began.elapsed() < END, "still running");
+            std::thread::yield_now();
+        };
+        let mut rest = String::new();
+        self.stdout
+            .read_to_string(&mut rest)
+            .expect("its output can be read");
+        assert_eq!(rest, "", "one line at start is all it prints");
+        self.said.extend(self.lines.iter());
+        (status, std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already in most tests; in a failed one it must not stay.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
