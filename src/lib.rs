@@ -1,18 +1,81 @@
 //! `tallyd` answers every HTTP request with the exact number of requests it has received in the
 //! previous 60 seconds, and keeps that number right across restarts, kills and power cuts.
+//!
+//! ```text
+//!   clients ──► front ──Batch──► funnel ──► journal ──► segments on disk
+//!                 ▲      (f)       │  ▲        ▲ (h2)
+//!                 └───tallies──────┘  └─window─┘ (g, h1)
+//! ```
+//!
+//! * **f** can only append: a [`front`] stamps each request and sends the hits of one pass as one
+//!   [`hit::Batch`] over a bounded channel; the same buffer comes back with the tallies in it.
+//! * **g** keeps old data outside: the [`window`] is a cursor over the journal that only moves forward.
+//!   The file is the queue, so memory does not grow with the rate or the window.
+//! * **h1** reads the queue and **h2** writes it: the [`journal`], one write a turn, recycled files.
+//! * The [`funnel`] is the only loop: one thread owns the last stamp, the window and the journal.
+//!   The line that counts is in [`window::Window::tally`].
+//!
+//! # Invariants, and the tests that hold them
+//!
+//! | invariant | held by |
+//! |---|---|
+//! | The answer to a hit stamped t is the number of hits admitted up to it in (t - window, t]. | `tests/window.rs`, `tests/model.rs`, `tests/counting.rs` |
+//! | A hit is answered only after its record was handed to the operating system. | `tests/restart.rs`, `tests/faults.rs` |
+//! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/faults.rs` |
+//! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs` |
+//! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs` |
+//! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
+//! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |
+//! | No lock, no `static mut`, no unsafe code; the arrows below. | `tests/house.rs` |
+//!
+//! # The rooms and the arrows between them
+//!
+//! A file may use just the rooms that stand beside it; a folder counts as one room, and inside of
+//! `journal` the files have rows of their own.
+//!
+//! | room | may use |
+//! |---|---|
+//! | main | error, options, report, serve |
+//! | options | error, front, journal, notation, stamp |
+//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, options, stamp |
+//! | report | clock, notation |
+//! | front | alarm, clock, error, hit, stamp |
+//! | alarm | error |
+//! | hit | stamp |
+//! | funnel | clock, error, hit, journal, stamp, window |
+//! | window | error, journal, stamp |
+//! | clock | error, stamp |
+//! | notation | stamp |
+//! | stamp | |
+//! | error | |
+//! | journal | error, stamp |
+//! | journal/mod | boots, disk, name, read, record, recover, segment, sync |
+//! | journal/read | disk, name, segment |
+//! | journal/sync | disk, name, segment |
+//! | journal/recover | boots, disk, name, record, segment |
+//! | journal/boots | record |
+//! | journal/segment | disk, name, record |
+//! | journal/record | |
+//! | journal/disk | name |
+//! | journal/name | |
 
 #![forbid(unsafe_code)]
 
+pub mod options;
+pub mod serve;
+
 pub mod alarm;
+pub mod report;
+
+pub mod front;
+pub mod hit;
+
+pub mod funnel;
+pub mod window;
+
+pub mod journal;
+
 pub mod clock;
 pub mod error;
-pub mod front;
-pub mod funnel;
-pub mod hit;
-pub mod journal;
 pub mod notation;
-pub mod options;
-pub mod report;
-pub mod serve;
 pub mod stamp;
-pub mod window;
