@@ -241,8 +241,30 @@ impl Line {
     /// # Errors
     /// The funnel is gone, and whether the hits were counted is not known.
     pub fn exchange(&mut self) -> Result<&Batch, Gone> {
+        self.send()?;
+        self.wait()
+    }
+
+    /// Sends the batch on its way.
+    ///
+    /// # Errors
+    /// The funnel is gone, or the batch is on its way already.
+    pub fn send(&mut self) -> Result<(), Gone> {
         let batch = self.batch.take().ok_or(Gone)?;
-        self.inlet.send(Message::Batch(batch)).map_err(|_| Gone)?;
+        self.inlet.send(Message::Batch(batch)).map_err(|_| Gone)
+    }
+
+    /// Whether the batch that was sent has come back, so that [`Line::wait`] will not block.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    /// Waits until the batch that was sent comes back.
+    ///
+    /// # Errors
+    /// The funnel is gone, and whether the hits were counted is not known.
+    pub fn wait(&mut self) -> Result<&Batch, Gone> {
         let batch = self.replies.recv().map_err(|_| Gone)?;
         Ok(self.batch.insert(batch))
     }
