@@ -16,13 +16,19 @@ use crate::hit::{
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
-use crate::stamp::{Anchor, BootId, Stamp};
+use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use crate::window::{self, Window};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 const _: () = assert!(BATCH_HITS_MAX <= TURN_HITS_MAX, "a batch fits into a turn");
+
+/// How long a hit may be under way from its front, in nanoseconds; one that was longer is admitted
+/// as if it had been just this long. So history is kept this much longer than asked for, and no hit
+/// to come can have a window that reaches back to what is retired; nor does a hit that was stamped
+/// before a long suspend lie further from its turn than one segment reaches.
+pub const LATE_NS_MAX: u64 = SECOND_NS;
 
 /// What a funnel keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +153,13 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     #[must_use]
     pub fn due(&self) -> Option<Stamp> {
         let sync = self.sync_due().filter(|_| !self.syncing);
-        let retire = self.journal.retire_due(self.settings.retain_ns);
+        let retire = self.journal.retire_due(self.kept_ns());
         sync.into_iter().chain(retire).min()
+    }
+
+    /// How long history is kept, so that also the latest hit finds its whole window.
+    const fn kept_ns(&self) -> u64 {
+        self.settings.retain_ns.saturating_add(LATE_NS_MAX)
     }
 
     fn sync_due(&self) -> Option<Stamp> {
@@ -194,7 +205,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
         // If the next segment cannot be opened, the next turn tries again and says so.
         let _next_turn = self.journal.rotate_if_due(now);
-        self.journal.retire(now.before(self.settings.retain_ns));
+        self.journal.retire(now.before(self.kept_ns()));
     }
 
     /// Counts the gathered batches, or refuses them all.
@@ -231,7 +242,9 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     /// Admits every hit in order and hands the records to the operating system.
     fn append(&mut self, hit_count: usize, anchor: Anchor) -> Result<()> {
         let now = anchor.at.max(self.last);
+        let earliest = self.last.max(now.before(LATE_NS_MAX));
         self.journal.begin(hit_count, now, anchor)?;
+        self.last = earliest;
         for hit in self.batches.iter_mut().flat_map(Batch::hits_mut) {
             // No front can have seen a hit later than now.
             let seen = hit.stamp.min(now);
