@@ -289,6 +289,8 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     fn sync(&mut self) {
         self.unsynced_since = None;
         let Some(job) = self.journal.sync_job() else {
+            // What waits then waits for nothing: a batch without hits.
+            self.release(self.journal.synced_end());
             return;
         };
         let covers = job.covers();
