@@ -142,7 +142,8 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     // Order is what everything rests on, whatever was damaged.
     let mut earlier = Stamp::MIN;
     for (found, base) in found.iter().zip(placed.bases) {
-        let base = base.max(earlier);
+        // A base is one before its first stamp, and that may equal the last one before it.
+        let base = base.max(earlier.before(1));
         let last = base.after(found.last_offset_ns);
         let Header {
             number, sequence, ..
@@ -158,7 +159,8 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         earlier = last;
     }
     let complete_after = match segments.first() {
-        Some(oldest) if oldest.sequence > 0 => oldest.base,
+        // What was before may have hits at the very instant of the first that is left.
+        Some(oldest) if oldest.sequence > 0 => oldest.base.after(1),
         None if end > 0 => now.at,
         _ => Stamp::MIN,
     };
