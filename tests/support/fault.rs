@@ -1,0 +1,157 @@
+//! What a disk does wrong, as a test arranges it: which call fails, with what, how often.
+//!
+//! Owns the list of faults to come, the room that is left, and whether reads and writes are short.
+//! A fault is counted in calls of one operation, from the moment it is arranged, so that a test can
+//! walk a fault through every call of a run. Once it is through, `is_over` says whether it was met.
+//!
+//! Must not know of files. Invariant: without an arrangement nothing ever fails.
+
+use super::seed::Chance;
+use std::io;
+
+pub const EINTR: i32 = 4;
+pub const EIO: i32 = 5;
+pub const EMFILE: i32 = 24;
+pub const ENOSPC: i32 = 28;
+pub const EROFS: i32 = 30;
+
+/// One operation of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    List,
+    Create,
+    Open,
+    Rename,
+    Remove,
+    SyncNames,
+    Read,
+    Write,
+    SetLen,
+    SyncFile,
+}
+
+#[derive(Clone, Debug)]
+struct Fault {
+    op: Op,
+    /// Calls that still go well.
+    spared: u64,
+    /// Calls that fail after them.
+    times: u64,
+    errno: i32,
+}
+
+/// The faults to come.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    faults: Vec<Fault>,
+    room_bytes: Option<usize>,
+    short: bool,
+    chance: Chance,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            faults: Vec::new(),
+            room_bytes: None,
+            short: false,
+            chance: Chance::new(0),
+        }
+    }
+}
+
+impl Faults {
+    /// The `nth` call of `op` from now on fails, once; 1 is the next.
+    pub fn once(&mut self, op: Op, nth: u64, errno: i32) {
+        self.some(op, nth, 1, errno);
+    }
+
+    /// The `nth` call of `op` from now on fails, and so do the ones behind it, `times` in all.
+    pub fn some(&mut self, op: Op, nth: u64, times: u64, errno: i32) {
+        let spared = nth - 1;
+        self.faults.push(Fault {
+            op,
+            spared,
+            times,
+            errno,
+        });
+    }
+
+    /// The `nth` call of `op` from now on fails, and every one behind it.
+    pub fn sticky(&mut self, op: Op, nth: u64, errno: i32) {
+        self.some(op, nth, u64::MAX, errno);
+    }
+
+    /// Files may grow by so many bytes in all.
+    pub fn room(&mut self, bytes: usize) {
+        self.room_bytes = Some(bytes);
+    }
+
+    /// From now on reads and writes are short, as `seed` says.
+    pub fn short(&mut self, seed: u64) {
+        self.short = true;
+        self.chance = Chance::new(seed);
+    }
+
+    /// What a failed sync leaves on the device follows from `seed`.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&mut self) {
+        *self = Self {
+            chance: self.chance.clone(),
+            ..Self::default()
+        };
+    }
+
+    /// Whether every fault has been met as often as it was to be.
+    pub const fn is_over(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// A call of `op` is made.
+    pub(super) fn meet(&mut self, op: Op) -> io::Result<()> {
+        let mut met = None;
+        for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
+            if fault.spared > 0 {
+                fault.spared -= 1;
+            } else if met.is_none() {
+                fault.times -= 1;
+                met = Some(fault.errno);
+            }
+        }
+        self.faults.retain(|fault| fault.times > 0);
+        met.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+
+    /// How much of `bytes` a read or write does.
+    pub(super) fn shorten(&mut self, bytes: usize) -> usize {
+        if self.short && bytes > 1 {
+            self.chance.between(1, bytes as u64) as usize
+        } else {
+            bytes
+        }
+    }
+
+    /// How many of `bytes` more there is room for; they are taken.
+    pub(super) fn grow(&mut self, bytes: usize) -> usize {
+        let Some(room) = &mut self.room_bytes else {
+            return bytes;
+        };
+        let granted = bytes.min(*room);
+        *room -= granted;
+        granted
+    }
+
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        if let Some(room) = &mut self.room_bytes {
+            *room += bytes;
+        }
+    }
+
+    pub(super) const fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
+    }
+}
