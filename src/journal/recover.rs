@@ -5,8 +5,8 @@
 //! | found | verdict |
 //! |---|---|
 //! | a blank header and no record under its number's key | torn: begun and never written; removed |
-//! | above all others, with a header from below all others and no record under its own key | torn: recycled and never written; removed |
-//! | below all others, with a header from above all others | torn: recycled and written, the new name was lost; renamed |
+//! | above all others, with a header from below all others and no record under its own key | torn: recycled and never written; removed, or renamed back if it is alone |
+//! | with a header from above all others | torn: recycled and written, the new name was lost; renamed, and what is below it was retired: removed |
 //! | a sound header of a future version, or with unknown flags | refuse to start |
 //! | any other unreadable header, or one of another number | corrupt: set aside; its places are kept |
 //! | bytes behind the last valid slot of the newest segment | torn: trimmed |
@@ -251,40 +251,56 @@ impl<D: Disk> Recovery<'_, D> {
         found: &mut Vec<Found>,
         unreadable: &mut Vec<Unreadable>,
     ) -> Result<()> {
-        let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
-            return Ok(());
-        };
-        let (oldest, newest) = (oldest.header.number, newest.header.number);
-        let borne = |it: &Unreadable| it.bears.map(|header| header.number);
+        let oldest = found.first().map(|oldest| oldest.header.number);
+        let newest = found.last().map(|newest| newest.header.number);
         if let Some(last) = unreadable.last()
-            && last.number > newest
-            && borne(last).is_some_and(|borne| borne < oldest)
-            && self
-                .scan(&last.name, last.number, records_in(last.bytes))?
-                .length
-                == 0
+            && let Some(header) = last.bears
+            && header.number < oldest.unwrap_or(last.number)
+            && newest.is_none_or(|newest| last.number > newest)
+            && self.count_own(last)? == 0
         {
-            let _space = self.disk.remove(&last.name);
+            if found.is_empty() {
+                // Nothing else is left that knows the count: the spare becomes what it was.
+                found.push(self.rename_to_own(last, header)?);
+            } else {
+                let _space = self.disk.remove(&last.name);
+            }
             unreadable.pop();
         }
-        if let Some(Unreadable {
-            number,
-            name,
-            bytes,
-            bears: Some(header),
-            ..
-        }) = unreadable.first()
-            && *number < oldest
-            && header.number > newest
-            && self
-                .disk
-                .rename(name, &name::segment(header.number))
-                .is_ok()
+        let is_free = |number| unreadable.iter().all(|other| other.number != number);
+        let lost = unreadable.iter().position(|it| {
+            it.bears.is_some_and(|header| {
+                header.number > it.number.max(newest.unwrap_or(0)) && is_free(header.number)
+            })
+        });
+        if let Some(index) = lost
+            && let Some(header) = unreadable[index].bears
         {
-            found.push(Found::new(*header, *bytes));
-            unreadable.remove(0);
+            let recycled = unreadable.remove(index);
+            let renamed = self.rename_to_own(&recycled, header)?;
+            // Only the newest retired segment is ever recycled: what lies below it was retired
+            // before, and the crash has brought its name back.
+            let retired = found.partition_point(|found| found.header.number < recycled.number);
+            for found in found.drain(..retired) {
+                let _space = self.disk.remove(&found.name());
+            }
+            found.push(renamed);
         }
         Ok(())
+    }
+
+    /// How far the records under the key of its name reach in a file that bears another header.
+    fn count_own(&self, it: &Unreadable) -> Result<u64> {
+        let scan = self.scan(&it.name, it.number, records_in(it.bytes))?;
+        Ok(scan.length)
+    }
+
+    /// Gives a file the name that its header says.
+    fn rename_to_own(&self, it: &Unreadable, header: Header) -> Result<Found> {
+        self.disk
+            .rename(&it.name, &name::segment(header.number))
+            .map_err(self.failed("rename", &it.name))?;
+        Ok(Found::new(header, it.bytes))
     }
 
     fn set_aside(&mut self, name: &str, cause: &str) {
