@@ -106,13 +106,14 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             settings,
             clock,
             last: journal.last().map_or(first, |last| last.max(first)),
+            // What a killed process has left may not be on the device yet.
+            unsynced_since: journal.is_unsynced().then_some(now.at),
             journal,
             window,
             batches: Vec::with_capacity(CHANNEL_MESSAGES_MAX),
             held: VecDeque::with_capacity(CHANNEL_MESSAGES_MAX),
             jobs,
             syncing: false,
-            unsynced_since: None,
             earlier_boot: recovered.earlier_boot,
             status: Status {
                 damaged_count: recovered.damaged_count,

@@ -30,6 +30,7 @@ use disk::{Disk, DiskFile};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
 use segment::{offset_of, write_full};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The most hits of one turn: what the write buffer holds.
@@ -105,6 +106,9 @@ pub struct Journal<D: Disk> {
     complete_after: Stamp,
     /// Sealed files with unsynced records.
     unsynced: Vec<(String, Arc<D::File>)>,
+    /// Positions in sealed segments that are not kept open and have yet to be synced: what a killed
+    /// process has left in this boot, and, under a policy of never, everything.
+    unopened: Range<u64>,
     names_changed: bool,
     keep_unsynced: bool,
 }
@@ -136,7 +140,11 @@ impl<D: Disk> Journal<D> {
             synced_end: recovered.end,
             complete_after: recovered.complete_after,
             unsynced: Vec::new(),
-            names_changed: false,
+            unopened: recovered.this_boot_from..match policy {
+                SyncPolicy::Never => u64::MAX,
+                _ => recovered.end,
+            },
+            names_changed: true,
             keep_unsynced: policy != SyncPolicy::Never,
         };
         Ok((journal, recovered))

@@ -37,6 +37,8 @@ pub struct Recovered {
     pub segments: Vec<Segment>,
     /// Lifetime count of hits.
     pub end: u64,
+    /// Hits from this position on were written in the running boot: nobody may have synced them.
+    pub this_boot_from: u64,
     /// A number above every number ever used.
     pub next_number: u64,
     /// Every hit with a later stamp is in the segments.
@@ -137,6 +139,12 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
         .collect();
+    let this_boot_from = headers
+        .iter()
+        .rev()
+        .take_while(|(header, _)| header.boot == boot)
+        .last()
+        .map_or(end, |(header, _)| header.sequence);
     let placed = boots::place(&headers, boot, now);
     let mut segments = Vec::with_capacity(found.len());
     // Order is what everything rests on, whatever was damaged.
@@ -167,6 +175,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     Ok(Recovered {
         segments,
         end,
+        this_boot_from,
         next_number,
         complete_after,
         trimmed_bytes: recovery.trimmed_bytes,

@@ -11,6 +11,7 @@ use super::disk::{Disk, DiskFile};
 use super::segment::offset_of;
 use super::{Journal, name};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// When records are forced to the device.
@@ -33,6 +34,8 @@ pub struct SyncJob<D: Disk> {
     pub(super) disk: Arc<D>,
     /// Files with unsynced records, and what people call them.
     pub(super) files: Vec<(String, Arc<D::File>)>,
+    /// Why one of them could not be opened.
+    pub(super) unopened: Option<Error>,
     /// Whether names changed since the last sync.
     pub(super) names: bool,
     pub(super) covers: u64,
@@ -50,6 +53,9 @@ impl<D: Disk> SyncJob<D> {
     /// # Errors
     /// The first that failed; nothing may then be taken as covered.
     pub fn run(self) -> Result<()> {
+        if let Some(error) = self.unopened {
+            return Err(error);
+        }
         for (name, file) in &self.files {
             file.sync()
                 .map_err(|cause| Error::io("sync", self.disk.path(name), cause))?;
@@ -66,8 +72,8 @@ impl<D: Disk> SyncJob<D> {
 impl<D: Disk> Journal<D> {
     /// Whether there is anything a sync would force to the device.
     #[must_use]
-    pub const fn is_unsynced(&self) -> bool {
-        self.synced_end < self.end
+    pub fn is_unsynced(&self) -> bool {
+        self.synced_end < self.end || self.unopened.start < self.unopened.end.min(self.end)
     }
 
     /// Hits below this position are on the device, as far as it says so.
@@ -81,9 +87,7 @@ impl<D: Disk> Journal<D> {
         if !self.is_unsynced() {
             return None;
         }
-        if !self.keep_unsynced {
-            self.reopen_unsynced();
-        }
+        let unopened = self.open_unsynced().err();
         let mut files = std::mem::take(&mut self.unsynced);
         if let Some(active) = self.active.as_ref().filter(|active| active.at.count > 0) {
             files.push((name::segment(active.at.number), Arc::clone(&active.file)));
@@ -92,24 +96,26 @@ impl<D: Disk> Journal<D> {
         Some(SyncJob {
             disk: Arc::clone(&self.disk),
             files,
+            unopened,
             names,
             covers: self.end,
         })
     }
 
-    /// Under a policy of never, sealed files are not kept open; the last sync before the end opens
-    /// them once more. One that cannot be opened is left to the kernel, as the policy says.
-    fn reopen_unsynced(&mut self) {
+    /// Opens once more what has yet to be synced and was not kept open.
+    fn open_unsynced(&mut self) -> Result<()> {
+        let Range { start, end } = self.unopened;
+        self.unopened.start = end.min(self.end).max(start);
         for segment in self
             .sealed
             .iter()
-            .filter(|segment| segment.end() > self.synced_end)
+            .filter(|segment| start < segment.end() && segment.sequence < end)
         {
-            if let Ok(file) = segment.open(&*self.disk) {
-                self.unsynced
-                    .push((name::segment(segment.number), Arc::new(file)));
-            }
+            let file = segment.open(&*self.disk)?;
+            self.unsynced
+                .push((name::segment(segment.number), Arc::new(file)));
         }
+        Ok(())
     }
 
     /// A job has run: hits below `covers` are on the device.
