@@ -30,6 +30,7 @@ use disk::{Disk, DiskFile};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
 use segment::{offset_of, write_full};
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -95,7 +96,8 @@ pub struct Journal<D: Disk> {
     limits: Limits,
     boot: BootId,
     sealed: VecDeque<Segment>,
-    spare: Option<u64>,
+    /// Segments given up, oldest first, whose files are still there. The newest is the spare.
+    retired: VecDeque<u64>,
     active: Option<Active<D::File>>,
     buffer: Vec<u8>,
     next_number: u64,
@@ -132,7 +134,7 @@ impl<D: Disk> Journal<D> {
             limits,
             boot,
             sealed: recovered.segments.iter().copied().collect(),
-            spare: None,
+            retired: VecDeque::new(),
             active: None,
             buffer: Vec::with_capacity(HEADER_BYTES + TURN_HITS_MAX * RECORD_BYTES),
             next_number: recovered.next_number,
@@ -364,15 +366,12 @@ impl<D: Disk> Journal<D> {
             let found = format!("{SEGMENT_COUNT_MAX} segments are in use, no more are allowed");
             return Err(Error::found(self.disk.path(&name), found));
         }
-        let recycled = self
-            .spare
-            .take()
-            .and_then(|spare| self.recycle(spare, number));
+        let recycled = self.recycle(number);
         let tail = recycled.is_some();
         let file = match recycled {
             Some(file) => file,
             None => self.disk.create(&name).map_err(|cause| {
-                if cause.kind() == std::io::ErrorKind::AlreadyExists {
+                if cause.kind() == ErrorKind::AlreadyExists {
                     // Left by a step that failed half-way; recovery will settle what it is.
                     self.next_number += 1;
                 }
@@ -409,38 +408,39 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// The spare's file under a new number. Its old header and records fail every check under that
-    /// number until the first turn overwrites them. If a step fails, the spare is given up.
-    fn recycle(&self, spare: u64, number: u64) -> Option<D::File> {
-        let (from, to) = (name::segment(spare), name::segment(number));
-        let renamed = if Key::of(spare) == Key::of(number) {
-            Err(std::io::ErrorKind::InvalidInput.into())
-        } else {
-            self.disk
-                .rename(&from, &to)
-                .and_then(|()| self.disk.open(&to))
+    /// The spare's file under a new number, if there is just the spare. Its old header and records
+    /// fail every check under that number until the first turn overwrites them. If it cannot be
+    /// renamed it stays the spare.
+    fn recycle(&mut self, number: u64) -> Option<D::File> {
+        let [spare] = *self.retired.make_contiguous() else {
+            return None;
         };
-        if renamed.is_err() {
-            let _space = self.disk.remove(&from).or_else(|_| self.disk.remove(&to));
+        let (from, to) = (name::segment(spare), name::segment(number));
+        if Key::of(spare) == Key::of(number) || self.disk.rename(&from, &to).is_err() {
+            return None;
         }
-        renamed.ok()
+        self.retired.clear();
+        let opened = self.disk.open(&to);
+        if opened.is_err() {
+            let _space = self.disk.remove(&to);
+        }
+        opened.ok()
     }
 
     /// Gives up every sealed segment that lies wholly at or before `cutoff`. The newest of them is
     /// kept as the spare.
     pub fn retire(&mut self, cutoff: Stamp) {
-        while self
-            .sealed
-            .front()
-            .is_some_and(|oldest| oldest.last <= cutoff)
-        {
-            let Some(oldest) = self.sealed.pop_front() else {
-                return;
-            };
+        while let Some(&oldest) = self.sealed.front().filter(|oldest| oldest.last <= cutoff) {
+            self.sealed.pop_front();
             self.complete_after = self.complete_after.max(oldest.last);
-            if let Some(spare) = self.spare.replace(oldest.number) {
-                // A file that stays comes back as the oldest segment at the next start.
-                let _space = self.disk.remove(&name::segment(spare));
+            self.retired.push_back(oldest.number);
+            // Oldest first, and none before its predecessor is gone: what a restart finds is then
+            // always without a gap.
+            while let [oldest, _, ..] = *self.retired.make_contiguous() {
+                match self.disk.remove(&name::segment(oldest)) {
+                    Err(cause) if cause.kind() != ErrorKind::NotFound => break,
+                    _ => self.retired.pop_front(),
+                };
             }
         }
     }
