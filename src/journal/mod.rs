@@ -97,13 +97,16 @@ pub struct Journal<D: Disk> {
     boot: BootId,
     sealed: VecDeque<Segment>,
     /// Segments given up, oldest first, whose files are still there. The newest is the spare.
-    retired: VecDeque<u64>,
+    retired: VecDeque<Segment>,
     active: Option<Active<D::File>>,
     buffer: Vec<u8>,
     next_number: u64,
     end: u64,
     /// Hits below this are on the device.
     synced_end: u64,
+    /// Segments that end before this have a successor whose header is on the device: only then may
+    /// their files go, since the count of hits is theirs to tell until then.
+    pinned_end: u64,
     /// Every hit with a later stamp is in the journal.
     complete_after: Stamp,
     /// Sealed files with unsynced records.
@@ -140,6 +143,11 @@ impl<D: Disk> Journal<D> {
             next_number: recovered.next_number,
             end: recovered.end,
             synced_end: recovered.end,
+            pinned_end: match policy {
+                // Nothing was promised.
+                SyncPolicy::Never => u64::MAX,
+                _ => recovered.this_boot_from,
+            },
             complete_after: recovered.complete_after,
             unsynced: Vec::new(),
             unopened: recovered.this_boot_from..match policy {
@@ -415,8 +423,9 @@ impl<D: Disk> Journal<D> {
         let [spare] = *self.retired.make_contiguous() else {
             return None;
         };
-        let (from, to) = (name::segment(spare), name::segment(number));
-        if Key::of(spare) == Key::of(number) || self.disk.rename(&from, &to).is_err() {
+        let (from, to) = (name::segment(spare.number), name::segment(number));
+        let is_free = spare.end() < self.pinned_end && Key::of(spare.number) != Key::of(number);
+        if !is_free || self.disk.rename(&from, &to).is_err() {
             return None;
         }
         self.retired.clear();
@@ -433,15 +442,17 @@ impl<D: Disk> Journal<D> {
         while let Some(&oldest) = self.sealed.front().filter(|oldest| oldest.last <= cutoff) {
             self.sealed.pop_front();
             self.complete_after = self.complete_after.max(oldest.last);
-            self.retired.push_back(oldest.number);
-            // Oldest first, and none before its predecessor is gone: what a restart finds is then
-            // always without a gap.
-            while let [oldest, _, ..] = *self.retired.make_contiguous() {
-                match self.disk.remove(&name::segment(oldest)) {
-                    Err(cause) if cause.kind() != ErrorKind::NotFound => break,
-                    _ => self.retired.pop_front(),
-                };
-            }
+            self.retired.push_back(oldest);
+        }
+        // Oldest first, and none before its predecessor is gone: what a restart finds is then always
+        // without a gap.
+        while let [oldest, _, ..] = *self.retired.make_contiguous()
+            && oldest.end() < self.pinned_end
+        {
+            match self.disk.remove(&name::segment(oldest.number)) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => break,
+                _ => self.retired.pop_front(),
+            };
         }
     }
 

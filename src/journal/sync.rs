@@ -121,6 +121,7 @@ impl<D: Disk> Journal<D> {
     /// A job has run: hits below `covers` are on the device.
     pub fn synced(&mut self, covers: u64) {
         self.synced_end = self.synced_end.max(covers.min(self.end));
+        self.pinned_end = self.pinned_end.max(self.synced_end);
     }
 
     /// A job has failed, and its hits were answered: everything written so far is suspect and is
