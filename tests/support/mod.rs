@@ -12,6 +12,7 @@
 pub mod client;
 pub mod disk;
 pub mod fault;
+pub mod ledger;
 pub mod rig;
 pub mod seed;
 pub mod server;

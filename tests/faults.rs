@@ -1,0 +1,381 @@
+//! What the funnel does when the disk fails it: which hits it refuses, and that it counts again.
+//!
+//! Owns the walk: one fault is led through every call of an operation during one script, which
+//! rotates, retires and recycles, so that every place where the engine touches the disk fails once.
+//!
+//! Must not know where those places are. Invariant tested: what was answered as counted is in the
+//! total, in every later tally and in the count after a restart; what was refused is in none.
+
+mod support;
+
+use support::disk::SimDisk;
+use support::fault::{EINTR, EIO, EMFILE, ENOSPC, Faults, Op};
+use support::ledger::Ledger;
+use support::rig::{Answered, Rig, WINDOW_NS, answered, clock_at, settings};
+use support::seed::{Chance, for_seeds};
+use tallyd::funnel::LATE_NS_MAX;
+use tallyd::hit::{Answer, Ask, Verdict};
+use tallyd::journal::SyncPolicy;
+use tallyd::stamp::SECOND_NS;
+
+const START: i64 = 1_000_000_000;
+const EVERY: SyncPolicy = SyncPolicy::Every { period_ns: 1000 };
+
+fn open(disk: &SimDisk, rig: Option<&Rig>, policy: SyncPolicy) -> Rig {
+    let clock = rig.map_or_else(|| clock_at(START), |rig| rig.clock.clone());
+    Rig::open(disk, &clock, settings(policy, 4, WINDOW_NS))
+}
+
+/// Sixty turns of one to five hits over four windows and two retentions; segments of four records.
+fn script(rig: &mut Rig, ledger: &mut Ledger) -> Vec<Answered> {
+    let mut answers = Vec::new();
+    for turn in 0..60_u64 {
+        let pause_ns = match turn % 20 {
+            19 => WINDOW_NS + LATE_NS_MAX,
+            _ => WINDOW_NS / 5,
+        };
+        rig.clock.advance(pause_ns);
+        let answer = rig.hit_now(1 + (turn % 5) as usize);
+        ledger.enter(&answer).expect("a right tally or none");
+        answers.push(answer);
+        rig.tick();
+        rig.run_jobs();
+    }
+    answers
+}
+
+fn refused_in(answers: &[Answered]) -> usize {
+    let refused = answers.iter().filter(|one| one.verdict == Verdict::Refused);
+    refused.count()
+}
+
+/// Leads a fault through the script: `arrange` puts it at the nth call, until one is not met.
+fn walk(policy: SyncPolicy, arrange: impl Fn(&mut Faults, u64), check: impl Fn(Walked)) -> u64 {
+    for nth in 1.. {
+        let disk = SimDisk::default();
+        let (mut rig, mut ledger) = (open(&disk, None, policy), Ledger::new(WINDOW_NS));
+        disk.faults(|faults| arrange(faults, nth));
+        let answers = script(&mut rig, &mut ledger);
+        let met = disk.faults(|faults| {
+            let met = faults.is_over();
+            faults.heal();
+            met
+        });
+        let refused = refused_in(&answers);
+        if !met {
+            assert_eq!(refused, 0, "nothing failed");
+            return nth - 1;
+        }
+        check(Walked {
+            nth,
+            rig,
+            ledger,
+            refused,
+        });
+    }
+    unreachable!("the script ends")
+}
+
+struct Walked {
+    nth: u64,
+    rig: Rig,
+    ledger: Ledger,
+    refused: usize,
+}
+
+impl Walked {
+    /// The total agrees, hits count again, and after a kill everything is as it was.
+    fn agrees(mut self) {
+        let nth = self.nth;
+        let total = self.ledger.total();
+        assert_eq!(self.rig.status().total, total, "at call {nth}");
+        let answer = self.rig.hit_now(3);
+        assert_eq!(answer.verdict, Verdict::Counted, "at call {nth}");
+        self.ledger.enter(&answer).expect("a right tally");
+        let clock = self.rig.clock.clone();
+        let disk = self.rig.kill();
+        let mut again = Rig::open(&disk, &clock, settings(SyncPolicy::Never, 4, WINDOW_NS));
+        assert_eq!(again.recovered.end, total + 3, "at call {nth}");
+        assert_eq!(again.recovered.findings, [""; 0], "at call {nth}");
+        self.ledger.enter(&again.hit_now(1)).expect("a right tally");
+    }
+}
+
+#[test]
+fn short_reads_and_writes_and_interruptions_are_invisible() {
+    for_seeds(20, |seed| {
+        let disk = SimDisk::default();
+        let (mut rig, mut ledger) = (open(&disk, None, EVERY), Ledger::new(WINDOW_NS));
+        disk.faults(|faults| {
+            faults.short(seed);
+            for op in [Op::Read, Op::Write] {
+                for nth in 1..20 {
+                    faults.some(op, nth * 40, 1 + nth % 9, EINTR);
+                }
+            }
+        });
+        assert_eq!(refused_in(&script(&mut rig, &mut ledger)), 0);
+        assert_eq!(rig.status().total, 180);
+        let disk = rig.disk.kill();
+        assert_eq!(open(&disk, Some(&rig), EVERY).recovered.end, 180);
+    });
+}
+
+#[test]
+fn failed_write_refuses_exactly_that_turn() {
+    for errno in [EIO, ENOSPC] {
+        for short in [false, true] {
+            let arrange = |faults: &mut Faults, nth| {
+                if short {
+                    faults.short(nth);
+                }
+                faults.once(Op::Write, nth, errno);
+            };
+            let calls = walk(SyncPolicy::Never, arrange, |walked| {
+                assert_eq!(walked.refused, 1);
+                walked.agrees();
+            });
+            assert!(calls >= 60, "every turn writes: {calls}");
+        }
+    }
+}
+
+#[test]
+fn failed_cut_after_a_failed_write_is_cut_off_by_the_next_header() {
+    for times in 1..4 {
+        let arrange = |faults: &mut Faults, nth| {
+            // Part of the turn is written, then the rest fails, and so does cutting it off.
+            faults.short(nth);
+            faults.once(Op::Write, nth, EIO);
+        };
+        walk(SyncPolicy::Never, arrange, Walked::agrees);
+        let disk = SimDisk::default();
+        let (mut rig, mut ledger) = (open(&disk, None, SyncPolicy::Never), Ledger::new(WINDOW_NS));
+        for round in 0..40 {
+            rig.clock.advance(WINDOW_NS / 3);
+            disk.faults(|faults| {
+                faults.short(round);
+                faults.once(Op::Write, 2, EIO);
+                faults.some(Op::SetLen, 1, times, EIO);
+                faults.some(Op::Remove, 1, times, EIO);
+            });
+            let first = rig.hit_now(50);
+            ledger.enter(&first).expect("a right tally or none");
+            disk.faults(Faults::heal);
+            ledger.enter(&rig.hit_now(1)).expect("a right tally");
+            assert_eq!(rig.status().total, ledger.total(), "round {round}");
+            let disk = disk.kill();
+            let again = open(&disk, Some(&rig), SyncPolicy::Never);
+            assert_eq!(again.recovered.end, ledger.total(), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn full_disk_refuses_until_there_is_room_again() {
+    for room in 0..400 {
+        let disk = SimDisk::default();
+        let (mut rig, mut ledger) = (open(&disk, None, SyncPolicy::Never), Ledger::new(WINDOW_NS));
+        disk.faults(|faults| faults.room(room));
+        let mut verdicts = Vec::new();
+        for _ in 0..30 {
+            rig.clock.advance(WINDOW_NS / 10);
+            let answer = rig.hit_now(2);
+            ledger.enter(&answer).expect("a right tally or none");
+            verdicts.push(answer.verdict);
+        }
+        assert_eq!(verdicts.last(), Some(&Verdict::Refused));
+        let status = rig.status();
+        let cause = status.refusing.expect("why hits are refused");
+        assert!(cause.contains("no space left on device"), "{cause}");
+        assert_eq!(status.refused_count + status.total, 60);
+        let (nth, refused) = (room as u64, 0);
+        disk.faults(Faults::heal);
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+        assert_eq!(rig.status().refusing, None);
+        ledger.stamps.push(rig.now());
+        Walked {
+            nth,
+            rig,
+            ledger,
+            refused,
+        }
+        .agrees();
+    }
+}
+
+#[test]
+fn failed_step_of_a_rotation_is_taken_again() {
+    for op in [Op::Create, Op::Rename, Op::Remove, Op::SetLen] {
+        let arrange = |faults: &mut Faults, nth| faults.once(op, nth, EIO);
+        let calls = walk(SyncPolicy::Never, arrange, |walked| {
+            // Only the very first segment is opened by the turn that needs it.
+            assert!(walked.refused <= usize::from(walked.nth == 1));
+            walked.agrees();
+        });
+        assert!(calls > 0, "{op:?} is never used");
+    }
+}
+
+#[test]
+fn failed_read_or_open_refuses_and_never_answers_wrongly() {
+    for (op, errno) in [(Op::Read, EIO), (Op::Open, EMFILE), (Op::Open, EIO)] {
+        let arrange = |faults: &mut Faults, nth| faults.once(op, nth, errno);
+        let calls = walk(SyncPolicy::Never, arrange, |walked| {
+            assert!(walked.refused <= 1, "at call {}", walked.nth);
+            walked.agrees();
+        });
+        assert!(calls > 3, "{op:?} was met {calls} times");
+    }
+}
+
+#[test]
+fn unreadable_head_refuses_until_it_can_be_read() {
+    let disk = SimDisk::default();
+    let (mut rig, mut ledger) = (open(&disk, None, SyncPolicy::Never), Ledger::new(WINDOW_NS));
+    for _ in 0..3 {
+        ledger.enter(&rig.hit_now(4)).expect("a right tally");
+        rig.clock.advance(1);
+    }
+    rig.clock.advance(WINDOW_NS - 2);
+    disk.faults(|faults| faults.sticky(Op::Read, 1, EIO));
+    for _ in 0..3 {
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+        let everything = Ask::Count {
+            window_ns: WINDOW_NS,
+            at: None,
+        };
+        assert!(matches!(
+            rig.ask(everything),
+            Answer::Failed(_) | Answer::Count(8)
+        ));
+    }
+    disk.faults(Faults::heal);
+    ledger.enter(&rig.hit_now(1)).expect("a right tally");
+    assert_eq!(rig.status().total, 13);
+}
+
+#[test]
+fn failed_sync_under_always_refuses_what_waits_and_counts_again() {
+    for op in [Op::SyncFile, Op::SyncNames] {
+        let arrange = |faults: &mut Faults, nth| {
+            faults.seed(nth);
+            faults.once(op, nth, EIO);
+        };
+        let calls = walk(SyncPolicy::Always, arrange, |mut walked| {
+            assert_eq!(walked.refused, 1, "call {}", walked.nth);
+            walked.rig.hit_now(1);
+            walked.ledger.stamps.push(walked.rig.now());
+            assert_eq!(walked.rig.status().sync_failure, None, "it syncs again");
+            walked.agrees();
+        });
+        assert!(calls > 10, "{op:?}: {calls}");
+    }
+}
+
+#[test]
+fn failed_sync_under_always_refuses_every_batch_that_waits() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    assert_eq!(rig.hit_now(2).tallies(), [1, 2]);
+    let now = rig.now();
+    let mut first = rig.send(&[now; 3]);
+    rig.turns();
+    let job = rig.next_job().expect("a job for the first");
+    let mut second = rig.send(&[now; 6]);
+    rig.turns();
+    assert!(answered(&mut first).is_none() && answered(&mut second).is_none());
+    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    assert_eq!(rig.run_job(job), None);
+    for line in [&mut first, &mut second] {
+        let answer = answered(line).expect("an answer");
+        assert_eq!(answer.verdict, Verdict::Refused);
+    }
+    let status = rig.status();
+    assert_eq!((status.total, status.refused_count), (2, 9));
+    assert!(status.sync_failure.is_some());
+    assert_eq!(rig.hit_now(1).tallies(), [3]);
+    let disk = rig.disk.crash(&mut Chance::new(1));
+    assert_eq!(open(&disk, Some(&rig), EVERY).recovered.end, 3);
+}
+
+#[test]
+fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    let now = rig.now();
+    let mut line = rig.send(&[now; 3]);
+    let everything = Ask::Count {
+        window_ns: WINDOW_NS,
+        at: None,
+    };
+    // The driver runs the job when the question has been taken up.
+    assert_eq!(rig.ask(everything), Answer::Count(3));
+    assert_eq!(answered(&mut line).expect("an answer").tallies(), [1, 2, 3]);
+}
+
+#[test]
+fn failed_sync_under_every_is_told_and_taken_back_by_the_next() {
+    for op in [Op::SyncFile, Op::SyncNames] {
+        let arrange = |faults: &mut Faults, nth| faults.once(op, nth, EIO);
+        let calls = walk(EVERY, arrange, |walked| {
+            assert_eq!(walked.refused, 0, "call {}", walked.nth);
+            walked.agrees();
+        });
+        assert!(calls > 10, "{op:?}: {calls}");
+    }
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, EVERY);
+    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    rig.hit_now(1);
+    rig.clock.advance(1000);
+    rig.tick();
+    assert_eq!(rig.run_jobs(), None);
+    let cause = rig.status().sync_failure.expect("the failure");
+    assert!(cause.starts_with("cannot sync sim/"), "{cause}");
+    rig.hit_now(1);
+    rig.clock.advance(1000);
+    rig.tick();
+    assert_eq!(rig.run_jobs(), Some(2));
+    assert_eq!(rig.status().sync_failure, None);
+}
+
+#[test]
+fn stop_syncs_everything_under_every_policy() {
+    for policy in [SyncPolicy::Always, EVERY, SyncPolicy::Never] {
+        for_seeds(20, |seed| {
+            let disk = SimDisk::default();
+            let (mut rig, mut ledger) = (open(&disk, None, policy), Ledger::new(WINDOW_NS));
+            script(&mut rig, &mut ledger);
+            let clock = rig.clock.clone();
+            let (outcome, disk) = rig.stop();
+            outcome.expect("a sound disk");
+            let disk = disk.crash(&mut Chance::new(seed));
+            let again = Rig::open(&disk, &clock, settings(policy, 4, WINDOW_NS));
+            assert_eq!(again.recovered.end, ledger.total());
+            assert_eq!(again.recovered.findings, [""; 0]);
+            assert_eq!(again.recovered.trimmed_bytes, 0);
+        });
+    }
+}
+
+#[test]
+fn hits_of_a_killed_life_are_synced_by_the_next() {
+    for_seeds(50, |seed| {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, EVERY);
+        for _ in 0..3 {
+            rig.hit_now(3);
+        }
+        let clock = rig.clock.clone();
+        let disk = rig.kill();
+        let mut rig = Rig::open(&disk, &clock, settings(EVERY, 4, WINDOW_NS));
+        assert!(rig.due().is_some(), "nobody may have synced those hits");
+        rig.clock.advance(SECOND_NS);
+        rig.tick();
+        assert_eq!(rig.run_jobs(), Some(9));
+        let disk = disk.crash(&mut Chance::new(seed));
+        let again = Rig::open(&disk, &clock, settings(EVERY, 4, WINDOW_NS));
+        assert_eq!(again.recovered.end, 9);
+    });
+}
