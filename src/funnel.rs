@@ -245,21 +245,26 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         let now = anchor.at.max(self.last);
         let earliest = self.last.max(now.before(LATE_NS_MAX));
         self.journal.begin(hit_count, now, anchor)?;
-        self.last = earliest;
-        for hit in self.batches.iter_mut().flat_map(Batch::hits_mut) {
-            // No front can have seen a hit later than now.
-            let seen = hit.stamp.min(now);
-            let stamp = seen.max(self.last);
-            if stamp > seen {
-                let correction_ns = stamp.since(seen);
-                self.status.corrected_count += 1;
-                self.status.correction_ns_total += correction_ns;
-                self.status.correction_ns_max = self.status.correction_ns_max.max(correction_ns);
+        let mut last = earliest;
+        for batch in &mut self.batches {
+            for hit in batch.hits_mut() {
+                // No front can have seen a hit later than now.
+                let seen = hit.stamp.min(now);
+                let stamp = seen.max(last);
+                if stamp > seen {
+                    let correction_ns = stamp.since(seen);
+                    self.status.corrected_count += 1;
+                    self.status.correction_ns_total += correction_ns;
+                    self.status.correction_ns_max =
+                        self.status.correction_ns_max.max(correction_ns);
+                }
+                hit.stamp = stamp;
+                last = stamp;
             }
-            hit.stamp = stamp;
-            self.last = stamp;
-            self.journal.append(stamp);
+            self.journal
+                .append_all(batch.hits().iter().map(|hit| hit.stamp));
         }
+        self.last = last;
         self.journal.flush()
     }
 

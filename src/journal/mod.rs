@@ -255,14 +255,25 @@ impl<D: Disk> Journal<D> {
     /// Puts one record into the buffer.
     ///
     /// # Panics
-    /// If no turn was begun, or, in debug builds, if `stamp` is older than the last.
-    #[inline]
+    /// As [`Journal::append_all`] does.
     pub fn append(&mut self, stamp: Stamp) {
+        self.append_all(std::iter::once(stamp));
+    }
+
+    /// Puts a record for each of `stamps` into the buffer.
+    ///
+    /// # Panics
+    /// If no turn was begun, or, in debug builds, if a stamp is older than the last.
+    #[inline]
+    pub fn append_all(&mut self, stamps: impl ExactSizeIterator<Item = Stamp> + Clone) {
         let active = self.active.as_mut().expect("a turn was begun");
+        let Some(first) = stamps.clone().next() else {
+            return;
+        };
         if !active.begun {
             active.begun = true;
-            active.at.base = stamp.before(1);
-            active.at.last = stamp;
+            active.at.base = first.before(1);
+            active.at.last = first;
             let header = Header {
                 number: active.at.number,
                 sequence: active.at.sequence,
@@ -272,11 +283,18 @@ impl<D: Disk> Journal<D> {
             };
             self.buffer.extend_from_slice(&header.encode());
         }
-        debug_assert!(stamp >= active.at.last, "stamps never decrease");
-        active.at.last = stamp;
-        active.at.count += 1;
-        let record = record::encode(stamp.since(active.at.base), Key::of(active.at.number));
-        self.buffer.extend_from_slice(&record);
+        let (base, key, mut last) = (active.at.base, Key::of(active.at.number), active.at.last);
+        active.at.count += stamps.len() as u64;
+        // Making room once leaves nothing to check for each record.
+        let start = self.buffer.len();
+        self.buffer.resize(start + stamps.len() * RECORD_BYTES, 0);
+        let (slots, _) = self.buffer[start..].as_chunks_mut();
+        for (slot, stamp) in slots.iter_mut().zip(stamps) {
+            debug_assert!(stamp >= last, "stamps never decrease");
+            last = stamp;
+            *slot = record::encode(stamp.since(base), key);
+        }
+        active.at.last = last;
     }
 
     /// Hands the turn's records to the operating system, by one write.
