@@ -86,17 +86,12 @@ impl Segment {
         stamps.clear();
         let mut damage: Option<Damage> = None;
         for slot in bytes[..wanted * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
-            let stamp = match (self.decode(slot), stamps.last()) {
-                (Some(stamp), _) => stamp,
-                (None, earlier) => {
-                    let place = index + stamps.len() as u64;
-                    damage
-                        .get_or_insert(Damage {
-                            first: place,
-                            count: 0,
-                        })
-                        .count += 1;
-                    match earlier {
+            let stamp = match self.decode(slot) {
+                Some(stamp) => stamp,
+                None => {
+                    let first = index + stamps.len() as u64;
+                    damage.get_or_insert(Damage { first, count: 0 }).count += 1;
+                    match stamps.last() {
                         Some(&earlier) => earlier,
                         None => self.nearest_before(file, index)?,
                     }
