@@ -270,9 +270,12 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
 
     /// Fills in the tallies of hits whose records begin at `sequence`.
     fn tally(&mut self, mut sequence: u64) -> Result<()> {
-        for hit in self.batches.iter_mut().flat_map(Batch::hits_mut) {
-            sequence += 1;
-            hit.tally = sequence - self.window.advance(&self.journal, hit.stamp)?;
+        for batch in &mut self.batches {
+            let hits = batch.hits_mut();
+            let count = hits.len() as u64;
+            let hits = hits.iter_mut().map(|hit| (hit.stamp, &mut hit.tally));
+            self.window.tally(&self.journal, sequence, hits)?;
+            sequence += count;
         }
         Ok(())
     }

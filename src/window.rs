@@ -15,8 +15,7 @@ use crate::stamp::Stamp;
 pub struct Window<D: Disk> {
     length_ns: u64,
     head: u64,
-    /// The stamp at `head`, if it is known: until the cutoff reaches it nothing needs to be read.
-    next: Option<Stamp>,
+    /// Until the cutoff has passed all it has read ahead, nothing needs to be read.
     reader: Reader<D>,
 }
 
@@ -30,7 +29,6 @@ impl<D: Disk> Window<D> {
         Ok(Self {
             length_ns,
             head,
-            next: None,
             reader: Reader::new(),
         })
     }
@@ -52,34 +50,60 @@ impl<D: Disk> Window<D> {
     ///
     /// # Errors
     /// The journal cannot be read at `head`; nothing has moved past what was read.
-    #[inline]
     pub fn advance(&mut self, journal: &Journal<D>, now: Stamp) -> Result<u64> {
         let cutoff = now.before(self.length_ns);
-        match self.next {
-            Some(next) if next > cutoff => Ok(self.head),
-            _ => self.advance_to(journal, cutoff),
+        loop {
+            let ahead = self.reader.ahead(self.head);
+            let expired = ahead.iter().take_while(|&&stamp| stamp <= cutoff).count();
+            let known = expired < ahead.len();
+            self.head += expired as u64;
+            if known {
+                return Ok(self.head);
+            }
+            // What was retired lies at or before every cutoff to come.
+            self.head = self.head.max(journal.first());
+            if self.head >= journal.end() {
+                return Ok(self.head);
+            }
+            journal.read_ahead(&mut self.reader, self.head)?;
         }
     }
 
-    fn advance_to(&mut self, journal: &Journal<D>, cutoff: Stamp) -> Result<u64> {
-        // What was retired lies at or before every cutoff to come.
-        self.head = self.head.max(journal.first());
-        self.next = None;
-        while self.head < journal.end() {
-            let stamp = journal.stamp_at(&mut self.reader, self.head)?;
-            if stamp > cutoff {
-                self.next = Some(stamp);
-                break;
+    /// Fills in the tallies of hits, given by their stamps, the first of which has the sequence
+    /// number `sequence`.
+    ///
+    /// # Errors
+    /// As [`Window::advance`] has them.
+    #[inline]
+    pub fn tally<'a>(
+        &mut self,
+        journal: &Journal<D>,
+        mut sequence: u64,
+        hits: impl Iterator<Item = (Stamp, &'a mut u64)>,
+    ) -> Result<()> {
+        let mut ahead = self.reader.ahead(self.head);
+        let mut expired = 0;
+        for (now, tally) in hits {
+            let cutoff = now.before(self.length_ns);
+            while ahead.get(expired).is_some_and(|&stamp| stamp <= cutoff) {
+                expired += 1;
             }
-            self.head += 1;
+            if expired == ahead.len() {
+                self.head += expired as u64;
+                self.advance(journal, now)?;
+                ahead = self.reader.ahead(self.head);
+                expired = 0;
+            }
+            sequence += 1;
+            *tally = sequence - self.head - expired as u64;
         }
-        Ok(self.head)
+        self.head += expired as u64;
+        Ok(())
     }
 
     /// Positions from the journal's end on were cut off.
     pub fn cut(&mut self, journal: &Journal<D>) {
         self.head = self.head.min(journal.end());
-        self.next = None;
         self.reader.forget();
     }
 }

@@ -33,28 +33,15 @@ impl<D: Disk> Journal<D> {
         Ok(segment.sequence + found)
     }
 
-    /// The stamp at `position`, through `reader`, which reads ahead.
+    /// Reads a chunk from `position` on into `reader`, where [`Reader::ahead`] then finds it.
     ///
     /// # Errors
     /// The segment cannot be read.
     ///
     /// # Panics
     /// If `position` is not between `first` and `end`.
-    #[inline]
-    pub fn stamp_at(&self, reader: &mut Reader<D>, position: u64) -> Result<Stamp> {
-        // A position before the chunk wraps round and is not in it either.
-        let ahead = position.wrapping_sub(reader.start);
-        match usize::try_from(ahead)
-            .ok()
-            .and_then(|ahead| reader.stamps.get(ahead))
-        {
-            Some(&stamp) => Ok(stamp),
-            None => self.fill(reader, position),
-        }
-    }
-
     #[cold]
-    fn fill(&self, reader: &mut Reader<D>, position: u64) -> Result<Stamp> {
+    pub fn read_ahead(&self, reader: &mut Reader<D>, position: u64) -> Result<()> {
         assert!(
             (self.first()..self.end).contains(&position),
             "position {position} is no record"
@@ -93,7 +80,7 @@ impl<D: Disk> Journal<D> {
             }
         }
         reader.file = Some((segment.number, file));
-        Ok(reader.stamps[0])
+        Ok(())
     }
 }
 
@@ -125,6 +112,17 @@ impl<D: Disk> Reader<D> {
     #[must_use]
     pub const fn damaged_count(&self) -> u64 {
         self.damaged_count
+    }
+
+    /// What it has read ahead from `position` on; nothing if that is not in its chunk.
+    #[inline]
+    #[must_use]
+    pub fn ahead(&self, position: u64) -> &[Stamp] {
+        // A position before the chunk wraps round and is not in it either.
+        usize::try_from(position.wrapping_sub(self.start))
+            .ok()
+            .and_then(|ahead| self.stamps.get(ahead..))
+            .unwrap_or_default()
     }
 
     /// Forgets what it has read ahead: positions were cut off.
