@@ -16,6 +16,7 @@ pub mod name;
 mod read;
 pub mod record;
 mod recover;
+mod search;
 mod segment;
 mod sync;
 

@@ -141,36 +141,6 @@ impl Segment {
         }
         Ok(self.base)
     }
-
-    /// How many records have a stamp of at most `stamp`.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn upper_bound<F: DiskFile>(&self, file: &F, stamp: Stamp) -> io::Result<u64> {
-        if stamp < self.base {
-            return Ok(0);
-        }
-        if self.last <= stamp {
-            return Ok(self.count);
-        }
-        // Lost places carry the last stamp, so the bound lies among the stored ones.
-        let (mut low, mut high) = (0, self.stored);
-        while high - low > CHUNK_RECORDS as u64 {
-            let middle = low + (high - low) / 2;
-            if self.stamp_at(file, middle)? <= stamp {
-                low = middle + 1
-            } else {
-                high = middle
-            }
-        }
-        if low == self.count {
-            return Ok(low);
-        }
-        let mut stamps = Vec::with_capacity(CHUNK_RECORDS);
-        self.read(file, low, &mut stamps)?;
-        stamps.truncate((high - low) as usize);
-        Ok(low + stamps.partition_point(|&other| other <= stamp) as u64)
-    }
 }
 
 /// The byte at which record `index` begins.

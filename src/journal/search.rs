@@ -1,0 +1,178 @@
+//! The search for a stamp in one segment: where the hits up to it end.
+//!
+//! Owns the order of the probes. Hits that come evenly are where their time says, give or take the
+//! square root of their number, so the search guesses; where guesses do not narrow the range well,
+//! it is halved from there on. A probe is one system call, the last chunk is read whole.
+//!
+//! Must not know of other segments. Invariant: a search takes a few probes more than halving at the
+//! most, however the hits are spread.
+
+use super::disk::DiskFile;
+use super::segment::{CHUNK_RECORDS, Segment};
+use crate::stamp::Stamp;
+use std::io;
+
+/// Where a bound lies: the records before `low` are at most the stamp sought, those from `high` on
+/// are later.
+struct Range {
+    low: u64,
+    low_stamp: Stamp,
+    high: u64,
+    high_stamp: Stamp,
+}
+
+impl Range {
+    const fn width(&self) -> u64 {
+        self.high - self.low
+    }
+
+    /// Where the bound of `stamp` lies if the records are spread evenly.
+    fn guess(&self, stamp: Stamp) -> u64 {
+        let span_ns = u128::from(self.high_stamp.since(self.low_stamp)).max(1);
+        let passed_ns = u128::from(stamp.since(self.low_stamp)).min(span_ns);
+        self.low + (u128::from(self.width()) * passed_ns / span_ns) as u64
+    }
+
+    /// Narrows the range by the record at `place`, or by the nearest that is in it.
+    fn narrow<F: DiskFile>(
+        &mut self,
+        segment: &Segment,
+        file: &F,
+        stamp: Stamp,
+        place: u64,
+    ) -> io::Result<()> {
+        if self.width() > 0 {
+            let place = place.clamp(self.low, self.high - 1);
+            let found = segment.stamp_at(file, place)?;
+            if found <= stamp {
+                (self.low, self.low_stamp) = (place + 1, found);
+            } else {
+                (self.high, self.high_stamp) = (place, found);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// How many records have a stamp of at most `stamp`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn upper_bound<F: DiskFile>(&self, file: &F, stamp: Stamp) -> io::Result<u64> {
+        if stamp < self.base {
+            return Ok(0);
+        }
+        if self.last <= stamp {
+            return Ok(self.count);
+        }
+        // Lost places carry the last stamp, so the bound lies among the stored ones.
+        let mut range = Range {
+            low: 0,
+            low_stamp: self.base,
+            high: self.stored,
+            high_stamp: self.last,
+        };
+        let mut even = true;
+        while range.width() > CHUNK_RECORDS as u64 {
+            let width = range.width();
+            if even {
+                let guess = range.guess(stamp);
+                let margin = (2 * width.isqrt()).max(CHUNK_RECORDS as u64 / 2);
+                range.narrow(self, file, stamp, guess.saturating_sub(margin))?;
+                range.narrow(self, file, stamp, guess + margin)?;
+                even = range.width() < width / 8;
+            } else {
+                let middle = range.low + width / 2;
+                range.narrow(self, file, stamp, middle)?;
+            }
+        }
+        let Range { low, high, .. } = range;
+        if low == self.count {
+            return Ok(low);
+        }
+        let mut stamps = Vec::with_capacity(CHUNK_RECORDS);
+        self.read(file, low, &mut stamps)?;
+        stamps.truncate((high - low) as usize);
+        Ok(low + stamps.partition_point(|&other| other <= stamp) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{self, HEADER_BYTES, Key};
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static READS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Bytes that count how often they are read.
+    struct Bytes(Vec<u8>);
+
+    impl DiskFile for Bytes {
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+            READS.set(READS.get() + 1);
+            let inside = self.0.get(offset as usize..).unwrap_or_default();
+            let length = bytes.len().min(inside.len());
+            bytes[..length].copy_from_slice(&inside[..length]);
+            Ok(length)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            unreachable!("nothing is written")
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is cut")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("nothing is synced")
+        }
+    }
+
+    /// Checks bounds around every 997th record, and that none takes more than `reads_max` reads.
+    fn check(offsets_ns: &[u64], reads_max: u64) {
+        let count = offsets_ns.len() as u64;
+        let base = Stamp::from_ns(1_000);
+        let segment = Segment {
+            number: 3,
+            sequence: 0,
+            count,
+            stored: count,
+            base,
+            last: base.after(offsets_ns[offsets_ns.len() - 1]),
+        };
+        let mut bytes = vec![0; HEADER_BYTES];
+        for &offset_ns in offsets_ns {
+            bytes.extend_from_slice(&record::encode(offset_ns, Key::of(3)));
+        }
+        let file = Bytes(bytes);
+        for &offset_ns in offsets_ns.iter().step_by(997) {
+            for sought_ns in offset_ns - 1..=offset_ns + 1 {
+                READS.set(0);
+                let bound = segment.upper_bound(&file, base.after(sought_ns)).ok();
+                let expected = offsets_ns.partition_point(|&other_ns| other_ns <= sought_ns);
+                assert_eq!(bound, Some(expected as u64), "{sought_ns} ns");
+                assert!(READS.get() <= reads_max, "{} reads", READS.get());
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_among_even_hits_takes_five_reads_at_the_most() {
+        check(&(1..=200_000).map(|i| i * 1_000).collect::<Vec<_>>(), 5);
+    }
+
+    #[test]
+    fn a_bound_among_uneven_hits_takes_little_more_than_halving() {
+        let pauses = (1..=200_000).map(|i| i + i / 50_000 * 1_000_000_000);
+        check(&pauses.collect::<Vec<_>>(), 16);
+        let growing = (1..=200_000_u64).map(|i| i * i * i / 1_000_000 + 1);
+        check(&growing.collect::<Vec<_>>(), 16);
+        let equal = (1..=200_000).map(|i| 1 + i / 70_000);
+        check(&equal.collect::<Vec<_>>(), 16);
+    }
+}
