@@ -20,36 +20,53 @@ const STEP_NS: u64 = 100;
 /// Hits that fill the window before anything is timed.
 const WARM_HITS: u64 = 2_000_000;
 
-/// Writes the section.
-pub fn measure(scale: Scale) -> Outcome<()> {
+/// One way to measure, by its name in the table, and its goals at batches of 64 and of 512.
+type Way = (
+    &'static str,
+    fn(Scale, usize) -> Outcome<Vec<f64>>,
+    [Option<f64>; 2],
+);
+
+const WAYS: [Way; 4] = [
+    (
+        "hits, one thread, given stamps",
+        |scale, size| alone(scale, Given::new(STEP_NS), size),
+        [Some(60.0), Some(15.0)],
+    ),
+    (
+        "hits, one thread, a clock read each",
+        |scale, size| alone(scale, Read, size),
+        [Some(60.0), None],
+    ),
+    (
+        "hits, two threads, given stamps",
+        |scale, size| across(scale, Given::new(STEP_NS), size),
+        [None, None],
+    ),
+    (
+        "hits, two threads, a clock read each",
+        |scale, size| across(scale, Read, size),
+        [None, None],
+    ),
+];
+
+/// Writes the section: what of it is wanted.
+pub fn measure(scale: Scale, wants: &dyn Fn(&str) -> bool) -> Outcome<()> {
     table::section("hits: batch in, journal flushed, tallies out, with a full window moving on");
-    for size in BATCHES {
-        let goal = match size {
-            64 => Some(60.0),
-            512 => Some(15.0),
-            _ => None,
-        };
-        let rounds = alone(scale, Given::new(STEP_NS), size)?;
-        show("one thread, given stamps", size, rounds, goal);
-    }
-    for size in BATCHES {
-        let goal = (size == 64).then_some(60.0);
-        let rounds = alone(scale, Read, size)?;
-        show("one thread, a clock read per hit", size, rounds, goal);
-    }
-    for size in BATCHES {
-        let rounds = across(scale, Given::new(STEP_NS), size)?;
-        show("two threads, given stamps", size, rounds, None);
-    }
-    for size in BATCHES {
-        let rounds = across(scale, Read, size)?;
-        show("two threads, a clock read per hit", size, rounds, None);
+    for (way, rounds, [goal_64, goal_512]) in WAYS {
+        for size in BATCHES {
+            let name = format!("{way}, batches of {size}");
+            let goal = match size {
+                64 => goal_64,
+                512 => goal_512,
+                _ => None,
+            };
+            if wants(&name) {
+                table::figure(&name, "ns/hit", rounds(scale, size)?, goal);
+            }
+        }
     }
     Ok(())
-}
-
-fn show(way: &str, size: usize, rounds: Vec<f64>, goal: Option<f64>) {
-    table::figure(&format!("{way}, batches of {size}"), "ns/hit", rounds, goal);
 }
 
 /// The worker's pass and the funnel's turn, one after the other in this thread.

@@ -1,8 +1,9 @@
 //! What the engine costs: the counting path, records, queries, a restart and memory, in one table.
 //!
-//! `cargo bench --bench engine [-- [--quick] [SECTION...]]`; the sections are `records`, `hits`,
-//! `query`, `restart` and `memory`, and a part of a name will do. Files are written to a directory
-//! in `$TALLYD_BENCH_DIR`, by default in Cargo's target directory, and removed afterwards.
+//! `cargo bench --bench engine [-- [--quick] [NAME...]]`; the sections are `records`, `hits`, `query`,
+//! `restart` and `memory`. A part of a name will do, and of the hits a part of a figure's name, such
+//! as `"batches of 64"`. Files are written to a directory in `$TALLYD_BENCH_DIR`, by default in
+//! Cargo's target directory, and removed afterwards.
 //!
 //! Owns the order of the sections and the exit code. Must not know of requests or sockets: the
 //! counting path begins with stamped hits in a batch and ends with their tallies.
@@ -82,16 +83,13 @@ fn run(arguments: &[String]) -> Outcome<()> {
         .iter()
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    let wants = |section: &str| {
-        wanted.is_empty() || wanted.iter().any(|part| section.contains(part.as_str()))
-    };
+    let wants =
+        |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     table::heading();
     if wants("records") {
         records::measure(scale);
     }
-    if wants("hits") {
-        hits::measure(scale)?;
-    }
+    hits::measure(scale, &wants)?;
     if wants("query") || wants("restart") {
         let spread = spread::Spread::write(scale.records)?;
         if wants("query") {
