@@ -52,7 +52,7 @@ const WAYS: [Way; 4] = [
 
 /// Writes the section: what of it is wanted.
 pub fn measure(scale: Scale, wants: &dyn Fn(&str) -> bool) -> Outcome<()> {
-    table::section("hits: batch in, journal flushed, tallies out, with a full window moving on");
+    let mut about = Some("hits: batch in, journal flushed, tallies out, a full window moving on");
     for (way, rounds, [goal_64, goal_512]) in WAYS {
         for size in BATCHES {
             let name = format!("{way}, batches of {size}");
@@ -62,6 +62,7 @@ pub fn measure(scale: Scale, wants: &dyn Fn(&str) -> bool) -> Outcome<()> {
                 _ => None,
             };
             if wants(&name) {
+                about.take().into_iter().for_each(table::section);
                 table::figure(&name, "ns/hit", rounds(scale, size)?, goal);
             }
         }
