@@ -19,6 +19,8 @@ const WINDOW_NS: u64 = 10 * SECOND_NS;
 /// A million hits a second.
 const STEP_NS: u64 = 1_000;
 const BATCH_HITS: usize = 64;
+/// Rounds, each a child of its own.
+const CHILDREN: usize = 3;
 
 /// Writes the section.
 pub fn measure(scale: Scale) -> Outcome<()> {
@@ -26,35 +28,26 @@ pub fn measure(scale: Scale) -> Outcome<()> {
     table::section(&format!(
         "memory: of a fresh process while {hits} hits pass, 10 million of them in the window"
     ));
-    let child = Command::new(std::env::current_exe()?)
-        .args([CHILD, &hits])
-        .output()?;
-    let figures = String::from_utf8(child.stdout)?;
-    let figures = figures.split_whitespace().map(str::parse::<f64>);
-    let figures = figures.collect::<Result<Vec<f64>, _>>()?;
-    let [start_kb, resident_kb, most_kb, ns] = figures[..] else {
-        return Err(String::from_utf8_lossy(&child.stderr).into());
-    };
-    let megabytes = |kb: f64| vec![kb / 1024.0];
-    table::figure(
-        "resident before the first hit",
-        "MiB",
-        megabytes(start_kb),
-        None,
-    );
-    table::figure(
-        "resident after the last (VmRSS)",
-        "MiB",
-        megabytes(resident_kb),
-        Some(4.0),
-    );
-    table::figure(
-        "resident at the most (VmHWM)",
-        "MiB",
-        megabytes(most_kb),
-        Some(4.0),
-    );
-    let rate = vec![1e3 / ns];
+    let (mut start, mut after, mut most, mut rate) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..CHILDREN {
+        let child = Command::new(std::env::current_exe()?)
+            .args([CHILD, &hits])
+            .output()?;
+        let figures = String::from_utf8(child.stdout)?;
+        let figures = figures.split_whitespace().map(str::parse::<f64>);
+        let figures = figures.collect::<Result<Vec<f64>, _>>()?;
+        let ([start_kb, after_kb, most_kb, ns], true) = (&figures[..], child.status.success())
+        else {
+            return Err(String::from_utf8_lossy(&child.stderr).into());
+        };
+        start.push(start_kb / 1024.0);
+        after.push(after_kb / 1024.0);
+        most.push(most_kb / 1024.0);
+        rate.push(1e3 / ns);
+    }
+    table::figure("resident before the first hit", "MiB", start, None);
+    table::figure("resident after the last (VmRSS)", "MiB", after, Some(4.0));
+    table::figure("resident at the most (VmHWM)", "MiB", most, Some(4.0));
     table::figure("rate meanwhile, batches of 64", "million/s", rate, None);
     Ok(())
 }
