@@ -16,8 +16,10 @@ pub mod name;
 mod read;
 pub mod record;
 mod recover;
+mod rotate;
 mod search;
 mod segment;
+mod survey;
 mod sync;
 
 pub use read::Reader;
@@ -31,7 +33,6 @@ use disk::{Disk, DiskFile};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
 use segment::{offset_of, write_full};
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,11 +40,7 @@ use std::sync::Arc;
 pub const TURN_HITS_MAX: usize = 8192;
 /// How far the wall clock may drift from its anchor before a new segment carries a new one.
 pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
-/// Live segments at the most: half of the keys, so that no key comes round while it is in use.
-const SEGMENT_COUNT_MAX: usize = 1 << 15;
-
 const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
-const _: () = assert!(SEGMENT_COUNT_MAX <= 1 << 15, "keys are 16 bits");
 
 /// The sizes a journal keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +111,7 @@ pub struct Journal<D: Disk> {
     unsynced: Vec<(String, Arc<D::File>)>,
     /// Positions in sealed segments that are not kept open and have yet to be synced: what a killed
     /// process has left in this boot, and, under a policy of never, everything.
-    unopened: Range<u64>,
+    closed: Range<u64>,
     names_changed: bool,
     keep_unsynced: bool,
 }
@@ -151,7 +148,7 @@ impl<D: Disk> Journal<D> {
             },
             complete_after: recovered.complete_after,
             unsynced: Vec::new(),
-            unopened: recovered.this_boot_from..match policy {
+            closed: recovered.this_boot_from..match policy {
                 SyncPolicy::Never => u64::MAX,
                 _ => recovered.end,
             },
@@ -342,145 +339,6 @@ impl<D: Disk> Journal<D> {
             // The next header's sequence number will cut it off instead.
             active.spoilt = true;
         }
-    }
-
-    /// Seals the active segment if it is full or old enough, and opens the next, so that no hit has
-    /// to wait for it.
-    ///
-    /// # Errors
-    /// The next segment cannot be opened; the next turn tries again.
-    pub fn rotate_if_due(&mut self, now: Stamp) -> Result<()> {
-        let due = self.active.as_ref().is_some_and(|active| {
-            let bytes = offset_of(active.at.count);
-            active.begun
-                && (bytes >= self.limits.segment_bytes_max
-                    || bytes >= self.limits.seal_bytes_min
-                        && now.since(active.at.base) >= self.limits.seal_age_ns)
-        });
-        if due {
-            self.seal();
-            self.open_next()?;
-        }
-        Ok(())
-    }
-
-    fn seal(&mut self) {
-        let Some(active) = self.active.take() else {
-            return;
-        };
-        let name = name::segment(active.at.number);
-        if active.at.count == 0 {
-            // Nothing was ever in it. If it cannot be removed, recovery will find it blank.
-            let _blank = active.file.set_len(0);
-            let _blank = self.disk.remove(&name);
-            return;
-        }
-        if active.tail || active.spoilt {
-            // A tail that stays fails its check under this segment's key, or lies behind the next
-            // header's sequence number: cutting it off saves space, and is no promise.
-            let _space = active.file.set_len(offset_of(active.at.count));
-        }
-        self.sealed.push_back(active.at);
-        if self.keep_unsynced && self.synced_end < active.at.end() {
-            self.unsynced.push((name, active.file));
-        }
-    }
-
-    fn open_next(&mut self) -> Result<()> {
-        let number = self.next_number;
-        let name = name::segment(number);
-        if self.sealed.len() >= SEGMENT_COUNT_MAX {
-            let found = format!("{SEGMENT_COUNT_MAX} segments are in use, no more are allowed");
-            return Err(Error::found(self.disk.path(&name), found));
-        }
-        let recycled = self.recycle(number);
-        let tail = recycled.is_some();
-        let file = match recycled {
-            Some(file) => file,
-            None => self.disk.create(&name).map_err(|cause| {
-                if cause.kind() == ErrorKind::AlreadyExists {
-                    // Left by a step that failed half-way; recovery will settle what it is.
-                    self.next_number += 1;
-                }
-                Error::io("create", self.disk.path(&name), cause)
-            })?,
-        };
-        self.next_number += 1;
-        self.names_changed = true;
-        let epoch = Stamp::default();
-        let at = Segment {
-            number,
-            sequence: self.end,
-            count: 0,
-            stored: 0,
-            base: epoch,
-            last: Stamp::MIN,
-        };
-        self.active = Some(Active {
-            at,
-            file: Arc::new(file),
-            begun: false,
-            tail,
-            spoilt: false,
-            mark: Mark {
-                count: 0,
-                last: Stamp::MIN,
-                begun: false,
-            },
-            anchor: Anchor {
-                at: epoch,
-                wall_ns: 0,
-            },
-        });
-        Ok(())
-    }
-
-    /// The spare's file under a new number, if there is just the spare. Its old header and records
-    /// fail every check under that number until the first turn overwrites them. If it cannot be
-    /// renamed it stays the spare.
-    fn recycle(&mut self, number: u64) -> Option<D::File> {
-        let [spare] = *self.retired.make_contiguous() else {
-            return None;
-        };
-        let (from, to) = (name::segment(spare.number), name::segment(number));
-        let is_free = spare.end() < self.pinned_end && Key::of(spare.number) != Key::of(number);
-        if !is_free || self.disk.rename(&from, &to).is_err() {
-            return None;
-        }
-        self.retired.clear();
-        let opened = self.disk.open(&to);
-        if opened.is_err() {
-            let _space = self.disk.remove(&to);
-        }
-        opened.ok()
-    }
-
-    /// Gives up every sealed segment that lies wholly at or before `cutoff`. The newest of them is
-    /// kept as the spare.
-    pub fn retire(&mut self, cutoff: Stamp) {
-        while let Some(&oldest) = self.sealed.front().filter(|oldest| oldest.last <= cutoff) {
-            self.sealed.pop_front();
-            self.complete_after = self.complete_after.max(oldest.last);
-            self.retired.push_back(oldest);
-        }
-        // Oldest first, and none before its predecessor is gone: what a restart finds is then always
-        // without a gap.
-        while let [oldest, _, ..] = *self.retired.make_contiguous()
-            && oldest.end() < self.pinned_end
-        {
-            match self.disk.remove(&name::segment(oldest.number)) {
-                Err(cause) if cause.kind() != ErrorKind::NotFound => break,
-                _ => self.retired.pop_front(),
-            };
-        }
-    }
-
-    /// When the oldest sealed segment may be retired, given how long history is kept.
-    #[must_use]
-    pub fn retire_due(&self, retain_ns: u64) -> Option<Stamp> {
-        self.sealed
-            .front()
-            .map(|oldest| oldest.last.after(retain_ns))
     }
 
     /// Cuts the active segment to its records: nothing more will be appended.

@@ -25,8 +25,9 @@
 use super::boots;
 use super::disk::{Disk, DiskFile};
 use super::name;
-use super::record::{HEADER_BYTES, Header, HeaderFault, Key, RECORD_BYTES, decode};
-use super::segment::{CHUNK_RECORDS, Segment, offset_of, read_full, records_in};
+use super::record::Header;
+use super::segment::{Segment, offset_of, records_in, scan};
+use super::survey::{Found, Survey, Unreadable};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, Stamp};
 
@@ -61,61 +62,20 @@ impl Recovered {
     }
 }
 
-/// A segment with a sound header.
-struct Found {
-    header: Header,
-    bytes: u64,
-    count: u64,
-    stored: u64,
-    /// The newest valid record, in ns after the base.
-    last_offset_ns: u64,
-}
-
-impl Found {
-    fn new(header: Header, bytes: u64) -> Self {
-        let stored = records_in(bytes);
-        Self {
-            header,
-            bytes,
-            count: stored,
-            stored,
-            last_offset_ns: 0,
-        }
-    }
-
-    fn end(&self) -> u64 {
-        self.header.sequence + self.count
-    }
-
-    fn name(&self) -> String {
-        name::segment(self.header.number)
-    }
-}
-
-/// A segment whose header cannot be used.
-struct Unreadable {
-    number: u64,
-    name: String,
-    bytes: u64,
-    cause: String,
-    /// The sound header it bears, of another number.
-    bears: Option<Header>,
-}
-
 /// Reads the directory.
 ///
 /// # Errors
 /// It cannot be read, or what is there cannot be told apart; the message names file and cause.
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
-    let mut recovery = Recovery {
+    let mut survey = Survey {
         disk,
         findings: Vec::new(),
         trimmed_bytes: 0,
         damaged_count: 0,
     };
-    let listed = recovery.list()?;
-    let (mut found, mut unreadable) = recovery.read_headers(&listed)?;
-    recovery.settle_recycled(&mut found, &mut unreadable)?;
+    let listed = survey.list()?;
+    let (mut found, mut unreadable) = survey.read_headers(&listed)?;
+    survey.settle_recycled(&mut found, &mut unreadable)?;
     let next_number = listed
         .iter()
         .filter_map(|(name, _)| name::used_number_of(name))
@@ -123,13 +83,13 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         .max()
         .map_or(0, |highest| highest.saturating_add(1));
     for unreadable in &unreadable {
-        recovery.set_aside(&unreadable.name, &unreadable.cause);
+        survey.set_aside(&unreadable.name, &unreadable.cause);
     }
-    recovery.settle_order(&mut found)?;
-    recovery.settle_lengths(&mut found)?;
-    recovery.scan_newest(&mut found)?;
+    survey.settle_order(&mut found)?;
+    survey.settle_lengths(&mut found)?;
+    survey.scan_newest(&mut found)?;
     let mut end = found.last().map_or(0, Found::end);
-    let lost = recovery.count_unreadable_newest(&found, &listed, &unreadable)?;
+    let lost = survey.count_unreadable_newest(&found, &listed, &unreadable)?;
     end += lost;
     if let Some(newest) = found.last_mut() {
         newest.count += lost;
@@ -178,81 +138,14 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         this_boot_from,
         next_number,
         complete_after,
-        trimmed_bytes: recovery.trimmed_bytes,
-        damaged_count: recovery.damaged_count,
+        trimmed_bytes: survey.trimmed_bytes,
+        damaged_count: survey.damaged_count,
         earlier_boot: placed.earlier_boot,
-        findings: recovery.findings,
+        findings: survey.findings,
     })
 }
 
-struct Recovery<'a, D> {
-    disk: &'a D,
-    findings: Vec<String>,
-    trimmed_bytes: u64,
-    damaged_count: u64,
-}
-
-impl<D: Disk> Recovery<'_, D> {
-    fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
-        let path = self.disk.path(name);
-        move |cause| Error::io(operation, path, cause)
-    }
-
-    fn open(&self, name: &str) -> Result<D::File> {
-        self.disk.open(name).map_err(self.failed("open", name))
-    }
-
-    /// All files with a number, sorted by it.
-    fn list(&self) -> Result<Vec<(String, u64)>> {
-        let mut listed = self.disk.list().map_err(self.failed("list", ""))?;
-        listed.retain(|(name, _)| name::used_number_of(name).is_some());
-        listed.sort();
-        Ok(listed)
-    }
-
-    fn scan(&self, name: &str, number: u64, records: u64) -> Result<Scan> {
-        scan(&self.open(name)?, number, records).map_err(self.failed("read", name))
-    }
-
-    fn read_headers(&self, listed: &[(String, u64)]) -> Result<(Vec<Found>, Vec<Unreadable>)> {
-        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-        for (name, bytes) in listed {
-            let Some(number) = name::number_of(name) else {
-                continue;
-            };
-            let mut header = [0; HEADER_BYTES];
-            read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
-            let (cause, bears) = match Header::decode(&header) {
-                Ok(header) if header.number == number => {
-                    found.push(Found::new(header, *bytes));
-                    continue;
-                }
-                Ok(header) => (
-                    format!("header is that of {}", name::segment(header.number)),
-                    Some(header),
-                ),
-                Err(fault @ (HeaderFault::FutureVersion(_) | HeaderFault::UnknownFlags(_))) => {
-                    return Err(Error::found(self.disk.path(name), fault.to_string()));
-                }
-                Err(fault) => (fault.to_string(), None),
-            };
-            let blank = header == [0; HEADER_BYTES];
-            if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
-                let _space = self.disk.remove(name);
-                continue;
-            }
-            let (name, bytes) = (name.clone(), *bytes);
-            unreadable.push(Unreadable {
-                number,
-                name,
-                bytes,
-                cause,
-                bears,
-            });
-        }
-        Ok((found, unreadable))
-    }
-
+impl<D: Disk> Survey<'_, D> {
     /// Settles what a crash leaves of a rotation: the spare under its new name and never written to,
     /// or written to and back under its old name.
     fn settle_recycled(
@@ -296,30 +189,6 @@ impl<D: Disk> Recovery<'_, D> {
             found.push(renamed);
         }
         Ok(())
-    }
-
-    /// How far the records under the key of its name reach in a file that bears another header.
-    fn count_own(&self, it: &Unreadable) -> Result<u64> {
-        let scan = self.scan(&it.name, it.number, records_in(it.bytes))?;
-        Ok(scan.length)
-    }
-
-    /// Gives a file the name that its header says.
-    fn rename_to_own(&self, it: &Unreadable, header: Header) -> Result<Found> {
-        self.disk
-            .rename(&it.name, &name::segment(header.number))
-            .map_err(self.failed("rename", &it.name))?;
-        Ok(Found::new(header, it.bytes))
-    }
-
-    fn set_aside(&mut self, name: &str, cause: &str) {
-        let to = name::aside(name);
-        let done = match self.disk.rename(name, &to) {
-            Ok(()) => format!("set aside as {to}"),
-            Err(_) => "left where it is".to_owned(),
-        };
-        self.findings
-            .push(format!("{}: {cause}; {done}", self.disk.path(name)));
     }
 
     /// Takes out what was refused as a whole, and what is from elsewhere: afterwards sequence
@@ -451,41 +320,4 @@ impl<D: Disk> Recovery<'_, D> {
         self.damaged_count += lost;
         Ok(lost)
     }
-}
-
-#[derive(Default)]
-struct Scan {
-    /// Slots up to and including the last valid one.
-    length: u64,
-    /// Invalid slots before it.
-    damaged: u64,
-    first_damaged: Option<u64>,
-    last_offset_ns: u64,
-}
-
-/// Finds the last valid slot. A slot that goes back in time is no record, whatever its check says.
-fn scan<F: DiskFile>(file: &F, number: u64, records: u64) -> std::io::Result<Scan> {
-    let mut scan = Scan::default();
-    let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
-    let (mut index, mut holes, mut first_hole) = (0, 0, None);
-    while index < records {
-        let length = (records - index).min(CHUNK_RECORDS as u64) as usize;
-        read_full(file, &mut bytes[..length * RECORD_BYTES], offset_of(index))?;
-        for slot in bytes[..length * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
-            match decode(slot, Key::of(number)) {
-                Some(offset_ns) if offset_ns >= scan.last_offset_ns => {
-                    scan.last_offset_ns = offset_ns;
-                    scan.length = index + 1;
-                    scan.damaged = holes;
-                    scan.first_damaged = first_hole;
-                }
-                _ => {
-                    holes += 1;
-                    first_hole.get_or_insert(index);
-                }
-            }
-            index += 1;
-        }
-    }
-    Ok(scan)
 }

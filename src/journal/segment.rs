@@ -155,6 +155,49 @@ pub const fn records_in(bytes: u64) -> u64 {
     bytes.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES as u64
 }
 
+/// How far the valid records of a segment reach.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scan {
+    /// Slots up to and including the last valid one.
+    pub length: u64,
+    /// Invalid slots before it.
+    pub damaged: u64,
+    /// The first of those.
+    pub first_damaged: Option<u64>,
+    /// The newest valid record, in ns after the base.
+    pub last_offset_ns: u64,
+}
+
+/// Finds the last valid slot. A slot that goes back in time is no record, whatever its check says.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn scan<F: DiskFile>(file: &F, number: u64, records: u64) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
+    let (mut index, mut holes, mut first_hole) = (0, 0, None);
+    while index < records {
+        let length = (records - index).min(CHUNK_RECORDS as u64) as usize;
+        read_full(file, &mut bytes[..length * RECORD_BYTES], offset_of(index))?;
+        for slot in bytes[..length * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
+            match record::decode(slot, Key::of(number)) {
+                Some(offset_ns) if offset_ns >= scan.last_offset_ns => {
+                    scan.last_offset_ns = offset_ns;
+                    scan.length = index + 1;
+                    scan.damaged = holes;
+                    scan.first_damaged = first_hole;
+                }
+                _ => {
+                    holes += 1;
+                    first_hole.get_or_insert(index);
+                }
+            }
+            index += 1;
+        }
+    }
+    Ok(scan)
+}
+
 /// Reads until `bytes` is full; what lies behind the end of the file reads as zeros, which no check
 /// passes.
 ///

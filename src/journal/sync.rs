@@ -11,6 +11,7 @@ use super::disk::{Disk, DiskFile};
 use super::segment::offset_of;
 use super::{Journal, name};
 use crate::error::{Error, Result};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub struct SyncJob<D: Disk> {
     pub(super) disk: Arc<D>,
     /// Files with unsynced records, and what people call them.
     pub(super) files: Vec<(String, Arc<D::File>)>,
-    /// Why one of them could not be opened.
-    pub(super) unopened: Option<Error>,
+    /// Names of files that were not kept open.
+    pub(super) closed: Vec<String>,
     /// Whether names changed since the last sync.
     pub(super) names: bool,
     pub(super) covers: u64,
@@ -53,17 +54,22 @@ impl<D: Disk> SyncJob<D> {
     /// # Errors
     /// The first that failed; nothing may then be taken as covered.
     pub fn run(self) -> Result<()> {
-        if let Some(error) = self.unopened {
-            return Err(error);
-        }
+        let failed = |name: &str| {
+            let path = self.disk.path(name);
+            move |cause| Error::io("sync", path, cause)
+        };
         for (name, file) in &self.files {
-            file.sync()
-                .map_err(|cause| Error::io("sync", self.disk.path(name), cause))?;
+            file.sync().map_err(failed(name))?;
+        }
+        for name in &self.closed {
+            match self.disk.open(name) {
+                // Retired meanwhile, for which its successor had to be on the device.
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+                opened => opened.and_then(|file| file.sync()).map_err(failed(name))?,
+            }
         }
         if self.names {
-            self.disk
-                .sync()
-                .map_err(|cause| Error::io("sync", self.disk.path(""), cause))?;
+            self.disk.sync().map_err(failed(""))?;
         }
         Ok(())
     }
@@ -73,7 +79,7 @@ impl<D: Disk> Journal<D> {
     /// Whether there is anything a sync would force to the device.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {
-        self.synced_end < self.end || self.unopened.start < self.unopened.end.min(self.end)
+        self.synced_end < self.end || self.closed.start < self.closed.end.min(self.end)
     }
 
     /// Hits below this position are on the device, as far as it says so.
@@ -87,7 +93,7 @@ impl<D: Disk> Journal<D> {
         if !self.is_unsynced() {
             return None;
         }
-        let unopened = self.open_unsynced().err();
+        let closed = self.closed_unsynced();
         let mut files = std::mem::take(&mut self.unsynced);
         if let Some(active) = self.active.as_ref().filter(|active| active.at.count > 0) {
             files.push((name::segment(active.at.number), Arc::clone(&active.file)));
@@ -96,26 +102,23 @@ impl<D: Disk> Journal<D> {
         Some(SyncJob {
             disk: Arc::clone(&self.disk),
             files,
-            unopened,
+            closed,
             names,
             covers: self.end,
         })
     }
 
-    /// Opens once more what has yet to be synced and was not kept open.
-    fn open_unsynced(&mut self) -> Result<()> {
-        let Range { start, end } = self.unopened;
-        self.unopened.start = end.min(self.end).max(start);
-        for segment in self
+    /// What has yet to be synced and was not kept open.
+    fn closed_unsynced(&mut self) -> Vec<String> {
+        let Range { start, end } = self.closed;
+        self.closed.start = end.min(self.end).max(start);
+        let unsynced = self
             .sealed
             .iter()
-            .filter(|segment| start < segment.end() && segment.sequence < end)
-        {
-            let file = segment.open(&*self.disk)?;
-            self.unsynced
-                .push((name::segment(segment.number), Arc::new(file)));
-        }
-        Ok(())
+            .filter(|segment| start < segment.end() && segment.sequence < end);
+        unsynced
+            .map(|segment| name::segment(segment.number))
+            .collect()
     }
 
     /// A job has run: hits below `covers` are on the device.

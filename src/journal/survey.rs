@@ -1,0 +1,169 @@
+//! What lies in the directory: every file with a segment's number, and the header it bears.
+//!
+//! Owns the first look. A file either has a sound header of its own number, and is found, or is
+//! unreadable for a cause; a file that was begun and never written is neither. The findings and
+//! figures of a recovery are gathered here.
+//!
+//! Must not know how the segments hang together. Invariant: both lists are sorted by number.
+
+use super::disk::Disk;
+use super::name;
+use super::record::{HEADER_BYTES, Header, HeaderFault};
+use super::segment::{Scan, read_full, records_in, scan};
+use crate::error::{Error, Result};
+use std::io;
+
+/// A segment with a sound header.
+pub struct Found {
+    /// What it says of itself.
+    pub header: Header,
+    /// The length of its file.
+    pub bytes: u64,
+    /// Places it holds.
+    pub count: u64,
+    /// Places that are in its file.
+    pub stored: u64,
+    /// The newest valid record, in ns after the base.
+    pub last_offset_ns: u64,
+}
+
+impl Found {
+    /// A segment as its file says, before its neighbours are asked.
+    pub fn new(header: Header, bytes: u64) -> Self {
+        let stored = records_in(bytes);
+        Self {
+            header,
+            bytes,
+            count: stored,
+            stored,
+            last_offset_ns: 0,
+        }
+    }
+
+    /// The sequence number behind its last place.
+    pub fn end(&self) -> u64 {
+        self.header.sequence + self.count
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> String {
+        name::segment(self.header.number)
+    }
+}
+
+/// A segment whose header cannot be used.
+pub struct Unreadable {
+    /// The number in its name.
+    pub number: u64,
+    /// The name of its file.
+    pub name: String,
+    /// The length of its file.
+    pub bytes: u64,
+    /// Why it cannot be used.
+    pub cause: String,
+    /// The sound header it bears, of another number.
+    pub bears: Option<Header>,
+}
+
+/// A recovery under way.
+pub struct Survey<'a, D> {
+    /// The directory.
+    pub disk: &'a D,
+    /// Everything corrupt so far.
+    pub findings: Vec<String>,
+    /// Bytes cut off so far.
+    pub trimmed_bytes: u64,
+    /// Damaged or lost records so far.
+    pub damaged_count: u64,
+}
+
+impl<D: Disk> Survey<'_, D> {
+    /// The error of an operation on the file `name`.
+    pub fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error {
+        let path = self.disk.path(name);
+        move |cause| Error::io(operation, path, cause)
+    }
+
+    /// Opens the file `name`.
+    pub fn open(&self, name: &str) -> Result<D::File> {
+        self.disk.open(name).map_err(self.failed("open", name))
+    }
+
+    /// All files with a number, sorted by it.
+    pub fn list(&self) -> Result<Vec<(String, u64)>> {
+        let mut listed = self.disk.list().map_err(self.failed("list", ""))?;
+        listed.retain(|(name, _)| name::used_number_of(name).is_some());
+        listed.sort();
+        Ok(listed)
+    }
+
+    /// How far the valid records of segment `number` reach in the file `name`.
+    pub fn scan(&self, name: &str, number: u64, records: u64) -> Result<Scan> {
+        scan(&self.open(name)?, number, records).map_err(self.failed("read", name))
+    }
+
+    /// Reads every header; removes what was begun and never written.
+    pub fn read_headers(&self, listed: &[(String, u64)]) -> Result<(Vec<Found>, Vec<Unreadable>)> {
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for (name, bytes) in listed {
+            let Some(number) = name::number_of(name) else {
+                continue;
+            };
+            let mut header = [0; HEADER_BYTES];
+            read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
+            let (cause, bears) = match Header::decode(&header) {
+                Ok(header) if header.number == number => {
+                    found.push(Found::new(header, *bytes));
+                    continue;
+                }
+                Ok(header) => (
+                    format!("header is that of {}", name::segment(header.number)),
+                    Some(header),
+                ),
+                Err(fault @ (HeaderFault::FutureVersion(_) | HeaderFault::UnknownFlags(_))) => {
+                    return Err(Error::found(self.disk.path(name), fault.to_string()));
+                }
+                Err(fault) => (fault.to_string(), None),
+            };
+            let blank = header == [0; HEADER_BYTES];
+            if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
+                let _space = self.disk.remove(name);
+                continue;
+            }
+            let (name, bytes) = (name.clone(), *bytes);
+            unreadable.push(Unreadable {
+                number,
+                name,
+                bytes,
+                cause,
+                bears,
+            });
+        }
+        Ok((found, unreadable))
+    }
+
+    /// How far the records under the key of its name reach in a file that bears another header.
+    pub fn count_own(&self, it: &Unreadable) -> Result<u64> {
+        let scan = self.scan(&it.name, it.number, records_in(it.bytes))?;
+        Ok(scan.length)
+    }
+
+    /// Gives a file the name that its header says.
+    pub fn rename_to_own(&self, it: &Unreadable, header: Header) -> Result<Found> {
+        self.disk
+            .rename(&it.name, &name::segment(header.number))
+            .map_err(self.failed("rename", &it.name))?;
+        Ok(Found::new(header, it.bytes))
+    }
+
+    /// Takes a file out of the journal and keeps it.
+    pub fn set_aside(&mut self, name: &str, cause: &str) {
+        let to = name::aside(name);
+        let done = match self.disk.rename(name, &to) {
+            Ok(()) => format!("set aside as {to}"),
+            Err(_) => "left where it is".to_owned(),
+        };
+        self.findings
+            .push(format!("{}: {cause}; {done}", self.disk.path(name)));
+    }
+}
