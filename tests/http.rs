@@ -97,6 +97,22 @@ fn a_connection_is_closed_when_the_client_asks_for_it() {
 }
 
 #[test]
+fn http_1_0_is_told_that_its_connection_stays() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path(), &[]);
+    let mut client = Client::connect(server.address).expect("the server listens");
+    for before in 0..3 {
+        let answer = client
+            .ask(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n")
+            .expect("an answer");
+        assert_eq!(answer.tally(), before + 1);
+        let head = answer.head.to_ascii_lowercase();
+        assert!(head.contains("\r\nconnection: keep-alive\r\n"), "{head}");
+    }
+    server.stop();
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_not_counted() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path(), &[]);

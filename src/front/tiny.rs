@@ -7,6 +7,7 @@
 //!   when a descriptor or a thread is lacking, which only the panic hook sees: a new server is then
 //!   built on a clone of the listener, and the workers look after the old connections as well. After
 //!   [`SERVERS_MAX`] such servers the front gives up and raises the alarm;
+//! * HTTP/1.0 with `keep-alive` is told that its connection stays;
 //! * a response is flushed before `tiny_http` drains the body behind it;
 //! * `TCP_NODELAY` and a write timeout are set on the listener and inherited by every connection.
 //!
@@ -27,14 +28,14 @@ use crate::hit::{Gone, Line, Verdict};
 use crate::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::net::sockopt;
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tiny_http::{Header, Request, Response, Server, StatusCode};
+use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 
 /// Servers that may be built in the life of a front, the first included.
 const SERVERS_MAX: usize = 8;
@@ -247,10 +248,14 @@ impl<C: Clock> Worker<C> {
             Ok(Some(tally)) => (200, format!("{tally}\n")),
             Ok(None) | Err(Gone) => (503, REFUSED_TEXT.to_owned()),
         };
-        let body = text.as_bytes();
-        let (status, headers) = (StatusCode(status), self.headers.to_vec());
         // A client that is gone needs no answer; its hit was counted all the same.
-        let _gone = request.respond(Response::new(status, headers, body, Some(body.len()), None));
+        let _gone = if asks_to_stay(&request) {
+            respond_and_stay(request, status, &text)
+        } else {
+            let body = text.as_bytes();
+            let (status, headers) = (StatusCode(status), self.headers.to_vec());
+            request.respond(Response::new(status, headers, body, Some(body.len()), None))
+        };
         counted.map(|_| ())
     }
 
@@ -273,4 +278,36 @@ impl<C: Clock> Worker<C> {
             Err(_) => Some(self.clock.now().after(RETRY_NS)),
         }
     }
+}
+
+/// Whether this is HTTP/1.0 with `keep-alive` and without a body, which `tiny_http` keeps open without
+/// saying so: its client would wait for the end of the connection.
+fn asks_to_stay(request: &Request) -> bool {
+    let names = |name: &'static str| move |header: &&Header| header.field.equiv(name);
+    let connection = request.headers().iter().find(names("Connection"));
+    *request.http_version() == (1, 0)
+        && connection.is_some_and(|it| it.value.as_str().eq_ignore_ascii_case("keep-alive"))
+        && request.body_length().is_none_or(|length| length == 0)
+        && !request
+            .headers()
+            .iter()
+            .any(|it| it.field.equiv("Transfer-Encoding"))
+}
+
+/// Answers past `tiny_http`, which does not let us say that the connection stays.
+fn respond_and_stay(request: Request, status: u16, text: &str) -> io::Result<()> {
+    let body = if *request.method() == Method::Head {
+        ""
+    } else {
+        text
+    };
+    let reason = StatusCode(status).default_reason_phrase();
+    let length = text.len();
+    let mut writer = request.into_writer();
+    write!(
+        writer,
+        "HTTP/1.0 {status} {reason}\r\nConnection: keep-alive\r\nServer: tallyd\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    writer.flush()
 }
