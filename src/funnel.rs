@@ -100,7 +100,8 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             ..
         } = settings;
         let (journal, recovered) = Journal::open(disk, limits, boot, now, policy)?;
-        let window = Window::open(&journal, window_ns, now.at)?;
+        // The first hit may have been stamped before now.
+        let window = Window::open(&journal, window_ns, now.at.before(LATE_NS_MAX))?;
         let first = Stamp::from_ns(1);
         let funnel = Self {
             settings,
