@@ -213,7 +213,17 @@ impl Rig {
         self.turns();
         self.run_jobs();
         self.inlet.send(Message::Stop).expect("a funnel");
+        // The last turn may hand over a job and then waits for its outcome.
+        let (inlet, jobs) = (self.inlet, self.jobs);
+        let syncer = std::thread::spawn(move || {
+            for job in jobs {
+                let covers = job.covers();
+                let outcome = job.run().map_err(|error| error.to_string());
+                let _gone = inlet.send(Message::Synced(covers, outcome));
+            }
+        });
         let outcome = self.funnel.run(&self.messages);
+        syncer.join().expect("the sync thread");
         (outcome, self.disk.kill())
     }
 }

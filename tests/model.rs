@@ -1,0 +1,396 @@
+//! The engine against a plain list, by chance: hits, questions, time, rotations, retirements,
+//! restarts, kills, reboots and stepped wall clocks, in any order.
+//!
+//! Owns the operations, the model's rule for what an earlier boot becomes after a reboot, and the
+//! shrinking of a failure: operations are taken out as long as it still fails, then seed and rest are
+//! printed. `TALLYD_TEST_SEED=…` runs one seed alone.
+//!
+//! Must not know of turns or cursors; of the files it reads headers alone, to learn where segments
+//! begin. Invariant tested: every tally, total and answer is the model's, or the question reaches
+//! further back than what is kept and is answered by an error.
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::disk::SimDisk;
+use support::ledger::Ledger;
+use support::rig::{Rig, clock_at, settings};
+use support::seed::{Chance, for_seeds};
+use tallyd::clock::{Clock, HandClock};
+use tallyd::funnel::{LATE_NS_MAX, Settings};
+use tallyd::hit::{Answer, Ask, Verdict};
+use tallyd::journal::record::{HEADER_BYTES, Header};
+use tallyd::journal::{SyncPolicy, name};
+use tallyd::stamp::{BootId, MILLISECOND_NS, SECOND_NS, Stamp};
+
+const YEAR_NS: u64 = 365 * 86_400 * SECOND_NS;
+
+/// One step of a life. Everything in it is relative, so that any step can be taken out.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Hits so many ns before now; before `early`, after it.
+    Hits {
+        lateness_ns: Vec<u64>,
+        early: bool,
+    },
+    Pass {
+        span_ns: u64,
+    },
+    Tick,
+    Wall {
+        step_ns: i64,
+    },
+    Count {
+        window_ns: u64,
+        ago_ns: u64,
+    },
+    Between {
+        from_ago_ns: u64,
+        to_ago_ns: u64,
+    },
+    Status,
+    Sync,
+    Stop,
+    Kill,
+    Reboot {
+        gap_ns: i64,
+        uptime_ns: u64,
+    },
+}
+
+fn steps(chance: &mut Chance, window_ns: u64, count: usize) -> Vec<Step> {
+    let reach_ns = 3 * window_ns + 2 * LATE_NS_MAX;
+    let step = |chance: &mut Chance| match chance.upto(99) {
+        0..=39 => {
+            let most_ns = chance.pick(&[0, 0, 0, 1000, 2 * MILLISECOND_NS, 2 * LATE_NS_MAX]);
+            let size = 1 + chance.span(99);
+            Step::Hits {
+                lateness_ns: (0..size).map(|_| chance.span(most_ns)).collect(),
+                early: chance.once(20),
+            }
+        }
+        40..=64 => Step::Pass {
+            span_ns: match chance.upto(9) {
+                0 => chance.span(reach_ns),
+                1 => window_ns,
+                _ => chance.span(window_ns / 3),
+            },
+        },
+        65..=69 => Step::Tick,
+        70..=71 => {
+            let most_ns = chance.pick(&[1, 200 * MILLISECOND_NS, 60 * YEAR_NS]);
+            let span_ns = chance.span(most_ns) as i64;
+            Step::Wall {
+                step_ns: chance.pick(&[span_ns, -span_ns]),
+            }
+        }
+        72..=79 => Step::Count {
+            window_ns: chance.pick(&[window_ns, chance.clone().span(reach_ns)]),
+            ago_ns: chance.pick(&[0, chance.clone().span(reach_ns)]),
+        },
+        80..=87 => Step::Between {
+            from_ago_ns: chance.span(reach_ns),
+            to_ago_ns: chance.span(reach_ns),
+        },
+        88..=92 => Step::Status,
+        93..=95 => Step::Sync,
+        96 => Step::Stop,
+        97 | 98 => Step::Kill,
+        _ => {
+            let span_ns = chance.span(60 * YEAR_NS) as i64;
+            Step::Reboot {
+                gap_ns: chance.pick(&[0, -span_ns, span_ns, (span_ns as u64 % reach_ns) as i64]),
+                uptime_ns: 1 + chance.span(reach_ns),
+            }
+        }
+    };
+    (0..count).map(|_| step(chance)).collect()
+}
+
+/// A hit as it was recorded: in which boot, and when on that boot's own line.
+#[derive(Clone, Copy, Debug)]
+struct Recorded {
+    boot: BootId,
+    at: Stamp,
+}
+
+/// The engine and the model beside it.
+struct World {
+    rig: Option<Rig>,
+    clock: HandClock,
+    boot: BootId,
+    settings: Settings,
+    /// Every hit ever counted.
+    recorded: Vec<Recorded>,
+    /// Hits from `first` on, on today's line.
+    ledger: Ledger,
+    first: usize,
+    /// Questions that reach back behind this may be answered by an error, and no others.
+    kept_from: Stamp,
+}
+
+impl World {
+    fn new(settings: Settings) -> Self {
+        let clock = clock_at(SECOND_NS as i64);
+        let rig = Rig::open(&SimDisk::default(), &clock, settings);
+        Self {
+            rig: Some(rig),
+            clock,
+            boot: support::rig::BOOT,
+            settings,
+            recorded: Vec::new(),
+            ledger: Ledger::new(settings.window_ns),
+            first: 0,
+            kept_from: Stamp::MIN,
+        }
+    }
+
+    fn rig(&mut self) -> &mut Rig {
+        self.rig.as_mut().expect("it is open between steps")
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        let now = self.clock.now();
+        match step {
+            Step::Hits { lateness_ns, early } => return self.hit(lateness_ns, *early),
+            Step::Pass { span_ns } => self.clock.advance(*span_ns),
+            Step::Tick => self.tick(),
+            Step::Wall { step_ns } => {
+                let wall_ns = self.clock.wall_ns().saturating_add(*step_ns);
+                self.clock.step_wall_to(wall_ns);
+            }
+            Step::Count { window_ns, ago_ns } => {
+                let at = now.before(*ago_ns);
+                let ask = Ask::Count {
+                    window_ns: *window_ns,
+                    at: (*ago_ns > 0).then_some(at),
+                };
+                return self.ask(ask, at.before(*window_ns), at);
+            }
+            Step::Between {
+                from_ago_ns,
+                to_ago_ns,
+            } => {
+                let (from, to) = (now.before(*from_ago_ns), now.before(*to_ago_ns));
+                return self.ask(Ask::Between { from, to }, from, to);
+            }
+            Step::Status => return self.status(),
+            Step::Sync => {
+                self.rig().run_jobs();
+            }
+            Step::Stop => {
+                let (outcome, disk) = self.rig.take().expect("an open one").stop();
+                outcome.map_err(|error| error.to_string())?;
+                return self.open(disk);
+            }
+            Step::Kill => {
+                let disk = self.rig.take().expect("an open one").kill();
+                return self.open(disk);
+            }
+            Step::Reboot { gap_ns, uptime_ns } => {
+                let disk = self.rig.take().expect("an open one").kill();
+                let wall_ns = self.clock.wall_ns().saturating_add(*gap_ns);
+                self.clock = HandClock::new(Stamp::from_ns(*uptime_ns as i64), wall_ns);
+                self.boot.0[..8].copy_from_slice(&(self.recorded.len() as u64).to_be_bytes());
+                self.boot.0[8] = self.boot.0[8].wrapping_add(1);
+                return self.open(disk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every turn ends with a tick, and a tick may retire.
+    fn ticked(&mut self) {
+        let kept = self.clock.now().before(self.settings.retain_ns);
+        self.kept_from = self.kept_from.max(kept);
+    }
+
+    fn tick(&mut self) {
+        self.rig().tick();
+        self.ticked();
+    }
+
+    fn hit(&mut self, lateness_ns: &[u64], early: bool) -> Result<(), String> {
+        let now = self.clock.now();
+        let stamps: Vec<_> = lateness_ns
+            .iter()
+            .map(|&ns| if early { now.after(ns) } else { now.before(ns) })
+            .collect();
+        let answered = self.rig().hit(&stamps);
+        if answered.verdict != Verdict::Counted {
+            return Err("refused on a sound disk".to_owned());
+        }
+        let last = self.ledger.stamps.last().copied().unwrap_or(Stamp::MIN);
+        let mut least = last.max(now.before(LATE_NS_MAX)).max(Stamp::from_ns(1));
+        for (stamp, hit) in stamps.iter().zip(&answered.hits) {
+            let expected = least.max(*stamp.min(&now.max(last)));
+            if hit.stamp != expected {
+                return Err(format!("{stamp} became {}, not {expected}", hit.stamp));
+            }
+            least = expected;
+            self.recorded.push(Recorded {
+                boot: self.boot,
+                at: hit.stamp,
+            });
+        }
+        self.ledger.enter(&answered)?;
+        self.ticked();
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: Ask, from: Stamp, to: Stamp) -> Result<(), String> {
+        let answer = self.rig().ask(ask);
+        self.ticked();
+        let expected = self.ledger.between(from, to);
+        let is_right = match &answer {
+            Answer::Count(count) => *count == expected,
+            Answer::Failed(cause) => from < self.kept_from && cause.ends_with("no longer kept"),
+            Answer::Status(_) => false,
+        };
+        if is_right {
+            return Ok(());
+        }
+        Err(format!("{answer:?} in ({from}, {to}], not {expected}"))
+    }
+
+    fn status(&mut self) -> Result<(), String> {
+        let status = self.rig().status();
+        self.ticked();
+        let now = self.clock.now();
+        let cutoff = now.before(self.settings.window_ns);
+        let expected = (self.ledger.between(cutoff, now), self.recorded.len() as u64);
+        if (status.tally, status.total) != expected || status.damaged_count > 0 {
+            return Err(format!("{status:?}, not {expected:?}"));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, disk: SimDisk) -> Result<(), String> {
+        let headers = headers(&disk);
+        let rig = Rig::try_open(&disk, &self.clock, self.boot, self.settings)
+            .map_err(|error| error.to_string())?;
+        let recovered = &rig.recovered;
+        if recovered.end != self.recorded.len() as u64 || !recovered.findings.is_empty() {
+            return Err(format!("{} hits, {recovered:?}", self.recorded.len()));
+        }
+        self.rig = Some(rig);
+        let first = headers
+            .first()
+            .map_or(self.recorded.len(), |oldest| oldest.sequence as usize);
+        self.first = first;
+        self.ledger.stamps = self.placed(&headers);
+        self.kept_from = match self.ledger.stamps.first() {
+            Some(&oldest) if first > 0 => oldest,
+            _ => Stamp::MIN,
+        };
+        Ok(())
+    }
+
+    /// The documented rule: an earlier boot's newest hit is as old as the wall clock says, and at
+    /// least as old as its successor had run when its own first hit came; boot by boot backwards.
+    fn placed(&self, headers: &[Header]) -> Vec<Stamp> {
+        let mut stamps = Vec::new();
+        let (mut start, mut uptime_ns) = (self.clock.now(), self.clock.now().ns());
+        let mut start_wall_ns = self.clock.wall_ns();
+        let mut end = self.recorded.len();
+        for boot in headers.chunk_by(|one, other| one.boot == other.boot).rev() {
+            let (oldest, newest) = (boot[0], boot[boot.len() - 1]);
+            let hits = &self.recorded[oldest.sequence as usize..end];
+            end = oldest.sequence as usize;
+            let Some(last) = hits.last() else { continue };
+            let mut shift_ns = 0;
+            if last.boot != self.boot {
+                let last_wall_ns = newest.wall_ns + (last.at.ns() - newest.base_ns as i64);
+                let age_ns = (start_wall_ns - last_wall_ns).max(uptime_ns);
+                shift_ns = start.ns() - age_ns - last.at.ns();
+            }
+            stamps.extend(hits.iter().rev().map(|hit| hit.at.ns() + shift_ns));
+            uptime_ns = oldest.base_ns as i64;
+            start = Stamp::from_ns(uptime_ns + shift_ns);
+            start_wall_ns = oldest.wall_ns;
+        }
+        stamps.into_iter().rev().map(Stamp::from_ns).collect()
+    }
+}
+
+/// The headers on a disk, oldest first. What bears another number than its name was recycled and
+/// not written to yet.
+fn headers(disk: &SimDisk) -> Vec<Header> {
+    let names = disk.names();
+    let header = |file: &String| {
+        let bytes = disk.content(file)?;
+        let header = Header::decode(bytes.get(..HEADER_BYTES)?.try_into().ok()?).ok()?;
+        (name::segment(header.number) == *file).then_some(header)
+    };
+    names.iter().filter_map(header).collect()
+}
+
+fn run(settings: Settings, steps: &[Step]) -> Result<(), String> {
+    let run = || {
+        let mut world = World::new(settings);
+        for (index, step) in steps.iter().enumerate() {
+            world
+                .take(step)
+                .map_err(|why| format!("step {index}: {why}"))?;
+        }
+        world.take(&Step::Status)?;
+        world.take(&Step::Kill)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
+}
+
+/// Takes out steps as long as the rest still fails.
+fn shrink(settings: Settings, mut steps: Vec<Step>) -> (Vec<Step>, String) {
+    let mut why = run(settings, &steps).expect_err("it has just failed");
+    let mut length = steps.len() / 2;
+    while length > 0 {
+        let mut from = 0;
+        while from < steps.len() {
+            let mut fewer = steps.clone();
+            fewer.drain(from..(from + length).min(steps.len()));
+            match run(settings, &fewer) {
+                Err(still) => (steps, why) = (fewer, still),
+                Ok(()) => from += length,
+            }
+        }
+        length /= 2;
+    }
+    (steps, why)
+}
+
+fn agrees_with_the_model(seeds: u64, policy: SyncPolicy) {
+    for_seeds(seeds, |seed| {
+        let mut chance = Chance::new(seed);
+        let window_ns = chance.pick(&[
+            MILLISECOND_NS,
+            MILLISECOND_NS + 1,
+            37 * MILLISECOND_NS,
+            SECOND_NS,
+        ]);
+        let retain_ns = window_ns + chance.span(2 * window_ns);
+        let records = chance.pick(&[1, 4, 50, 700]);
+        let mut settings = settings(policy, records, retain_ns);
+        settings.window_ns = window_ns;
+        settings.limits.seal_age_ns = window_ns;
+        let steps = steps(&mut chance, window_ns, 500);
+        if run(settings, &steps).is_err() {
+            let (steps, why) = shrink(settings, steps);
+            panic!("{why}\n{settings:?}\n{steps:#?}");
+        }
+    });
+}
+
+#[test]
+fn every_answer_is_the_models_without_syncs() {
+    agrees_with_the_model(300, SyncPolicy::Never);
+}
+
+#[test]
+fn every_answer_is_the_models_with_a_sync_before_each() {
+    agrees_with_the_model(200, SyncPolicy::Always);
+}
+
+#[test]
+fn every_answer_is_the_models_with_a_sync_now_and_then() {
+    agrees_with_the_model(200, SyncPolicy::Every { period_ns: 100_000 });
+}
