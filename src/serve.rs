@@ -25,6 +25,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -110,7 +111,10 @@ fn catch_signals() -> Result<Signals> {
 fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     for job in jobs {
         let covers = job.covers();
-        let outcome = job.run().map_err(|error| error.to_string());
+        // The funnel waits for an answer to every job, whatever becomes of it.
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run()))
+            .unwrap_or_else(|_| Err(Error::found("sync", "its thread panicked")))
+            .map_err(|error| error.to_string());
         if inlet.send(Message::Synced(covers, outcome)).is_err() {
             return;
         }
