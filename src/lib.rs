@@ -39,7 +39,7 @@
 //! | options | error, front, journal, notation, stamp |
 //! | serve | alarm, clock, error, front, funnel, hit, journal, notation, options, stamp |
 //! | report | clock, notation |
-//! | front | alarm, clock, error, hit, stamp |
+//! | front | alarm, clock, error, hit, notation, stamp |
 //! | alarm | error |
 //! | hit | stamp |
 //! | funnel | clock, error, hit, journal, stamp, window |

@@ -47,6 +47,14 @@ pub fn instant(wall_ns: i64) -> String {
     }
 }
 
+/// The instant `wall_ns` nanoseconds after 1970 as HTTP writes it, to the second. A clock that shows
+/// an earlier one was never set, and has nothing to say but 1970.
+#[must_use]
+pub fn http_date(wall_ns: i64) -> String {
+    let ns = u64::try_from(wall_ns).unwrap_or(0);
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_nanos(ns))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,6 +72,7 @@ pub fn serve(options: &Options) -> Result<()> {
         inlet: inlet.clone(),
         clock: SystemClock,
         alarm,
+        limits: options.limits,
     };
     let front = front::start(options.front, plan);
     if front.is_ok() {

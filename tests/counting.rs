@@ -75,13 +75,19 @@ fn assert_exact(before: u64, seen: &[Seen]) {
 }
 
 fn counts_exactly(clients: usize, count: usize) {
-    let data = tempfile::tempdir().expect("a directory");
-    let server = Server::start(data.path(), &[]);
-    let first = hits_of(clients, count, server.address);
-    assert_exact(0, &first);
-    let second = hits_of(clients, count, server.address);
-    assert_exact(first.len() as u64, &second);
-    server.stop();
+    for flags in [
+        ["--front=pool", "--workers=1"],
+        ["--front=pool", "--workers=3"],
+        ["--front=tiny-http", "--workers=4"],
+    ] {
+        let data = tempfile::tempdir().expect("a directory");
+        let server = Server::start(data.path(), &flags);
+        let first = hits_of(clients, count, server.address);
+        assert_exact(0, &first);
+        let second = hits_of(clients, count, server.address);
+        assert_exact(first.len() as u64, &second);
+        server.stop();
+    }
 }
 
 #[test]

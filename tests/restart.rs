@@ -69,7 +69,9 @@ fn kill_at_any_instant_loses_no_answered_hit() {
         for round in 0..rounds {
             let sync = chance.pick(&["always", "1ms", "never"]);
             let workers = chance.between(1, 8).to_string();
-            let server = Server::start(data.path(), &["--sync", sync, "--workers", &workers]);
+            let front = chance.pick(&["pool", "tiny-http"]);
+            let flags = ["--sync", sync, "--workers", &workers, "--front", front];
+            let server = Server::start(data.path(), &flags);
             let clients = chance.between(1, 8) as usize;
             let count = chance.span(2_000) as usize;
             let ledger = load_until(server, clients, count, Server::kill);
@@ -99,7 +101,8 @@ fn stop_under_load_answers_what_it_counts_and_leaves_nothing_behind() {
     let data = tempfile::tempdir().expect("a directory");
     let (mut sent, mut acked) = (0, 0);
     for round in 1..=8_u64 {
-        let server = Server::start(data.path(), &[]);
+        let front = if round % 4 < 2 { "pool" } else { "tiny-http" };
+        let server = Server::start(data.path(), &["--front", front]);
         let (address, pid) = (server.address, server.pid());
         let signal = if round % 2 == 0 {
             Signal::TERM
@@ -157,7 +160,7 @@ fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
     let data = tempfile::tempdir().expect("a directory");
-    let server = Server::start(data.path(), &["--workers", "1"]);
+    let server = Server::start(data.path(), &["--front", "tiny-http", "--workers", "1"]);
     // The worker answers and then waits for a body that never comes, which holds up a stop.
     let mut slow = Client::connect(server.address).expect("the server listens");
     slow.send(b"POST / HTTP/1.1\r\nHost: tallyd\r\nContent-Length: 2000\r\n\r\n")

@@ -7,12 +7,14 @@
 //! Must not know of the funnel, the window or the journal: it can only append. Invariant: a request
 //! is answered with a tally only after its batch came back counted.
 
+pub mod pool;
 mod tiny;
 
 use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::hit::Inlet;
+use pool::limits::Limits;
 use std::net::TcpListener;
 
 /// What goes with a hit that is not counted.
@@ -21,18 +23,21 @@ const REFUSED_TEXT: &str = "not counted: the disk does not take the record\n";
 /// Which front serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A pool of workers on `tiny_http`.
+    /// Fixed threads over many connections, with limits on everything.
+    Pool,
+    /// A pool of workers on `tiny_http`: the measured baseline.
     TinyHttp,
 }
 
 impl Kind {
     /// Every front there is.
-    pub const ALL: [Self; 1] = [Self::TinyHttp];
+    pub const ALL: [Self; 2] = [Self::Pool, Self::TinyHttp];
 
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Pool => "pool",
             Self::TinyHttp => "tiny-http",
         }
     }
@@ -50,6 +55,8 @@ pub struct Plan<C> {
     pub clock: C,
     /// Rung when the front cannot go on.
     pub alarm: Alarm,
+    /// What clients may take; kept by the pool alone.
+    pub limits: Limits,
 }
 
 /// A front that runs.
@@ -64,6 +71,7 @@ pub trait Front {
 /// A thread or a descriptor cannot be had.
 pub fn start<C: Clock>(kind: Kind, plan: Plan<C>) -> Result<Box<dyn Front>> {
     match kind {
+        Kind::Pool => pool::start(plan),
         Kind::TinyHttp => tiny::start(plan),
     }
 }

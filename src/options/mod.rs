@@ -1,31 +1,21 @@
 //! Flags, environment, limits.
 //!
-//! Owns the one table of options: help is formatted from it and from the constants that enforce the
-//! limits. Each flag `--name` has its variable `TALLYD_NAME`; the flag goes before the variable, the
+//! Owns the way from text to [`Options`]; what there is stands in one table. Each flag `--name` has its variable `TALLYD_NAME`; the flag goes before the variable, the
 //! variable before the default. Whatever is wrong is named with its flag, its value and the limit.
 //!
 //! Must not know what the options do. Invariant: every [`Options`] that comes out can be served.
 
+mod table;
+
 use crate::error::{Error, Result};
 use crate::front;
+use crate::front::pool::limits::Limits;
 use crate::journal::SyncPolicy;
 use crate::notation::{duration, parse_duration};
-use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::path::PathBuf;
-
-/// The shortest window and the shortest period between syncs, in nanoseconds.
-pub const SPAN_NS_MIN: u64 = MILLISECOND_NS;
-/// The longest time that history is kept, in nanoseconds: a leap year.
-pub const RETAIN_NS_MAX: u64 = 366 * DAY_NS;
-/// The longest period between two syncs, in nanoseconds.
-pub const SYNC_NS_MAX: u64 = DAY_NS;
-/// The most worker threads.
-pub const WORKERS_MAX: usize = 256;
-
-const DAY_NS: u64 = 24 * 3600 * SECOND_NS;
+use table::{FLAGS, Flag, Takes, front_names, help, variable};
 
 /// What `tallyd` serves with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +34,8 @@ pub struct Options {
     pub front: front::Kind,
     /// How many threads handle requests.
     pub workers: usize,
+    /// What clients may take.
+    pub limits: Limits,
 }
 
 /// What the command line asks for.
@@ -54,68 +46,6 @@ pub enum Command {
     /// Print this and end.
     Print(String),
 }
-
-/// One row of the table.
-struct Flag {
-    name: &'static str,
-    value: &'static str,
-    /// Empty where the default is another option's value.
-    default: &'static str,
-    help: &'static str,
-}
-
-const LISTEN: usize = 0;
-const DATA: usize = 1;
-const WINDOW: usize = 2;
-const RETAIN: usize = 3;
-const SYNC: usize = 4;
-const FRONT: usize = 5;
-const WORKERS: usize = 6;
-
-const FLAGS: [Flag; 7] = [
-    Flag {
-        name: "listen",
-        value: "HOST:PORT",
-        default: "127.0.0.1:8080",
-        help: "where hits come in; port 0 takes a free one and says which",
-    },
-    Flag {
-        name: "data",
-        value: "DIR",
-        default: "tallyd-data",
-        help: "the directory of the journal; created if missing",
-    },
-    Flag {
-        name: "window",
-        value: "DURATION",
-        default: "60s",
-        help: "the span a tally looks back over, such as 250ms, 60s or 1h",
-    },
-    Flag {
-        name: "retain",
-        value: "DURATION",
-        default: "",
-        help: "how long history is kept; the window if not given",
-    },
-    Flag {
-        name: "sync",
-        value: "always|DURATION|never",
-        default: "1s",
-        help: "when hits are forced to the device: before each answer, so often, or when the kernel likes",
-    },
-    Flag {
-        name: "front",
-        value: "NAME",
-        default: "tiny-http",
-        help: "what handles the connections",
-    },
-    Flag {
-        name: "workers",
-        value: "N",
-        default: "4",
-        help: "threads that handle requests",
-    },
-];
 
 /// A value, and where it was given: what an error has to name.
 #[derive(Clone)]
@@ -187,7 +117,7 @@ pub fn parse(
                 let value = parser.value().map_err(|_| {
                     Error::found(
                         &*origin,
-                        format!("a value is missing: {}", FLAGS[index].value),
+                        format!("a value is missing: {}", FLAGS[index].takes.value()),
                     )
                 })?;
                 if given[index].is_some() {
@@ -217,46 +147,92 @@ pub fn parse(
     options(&given).map(Command::Serve)
 }
 
-/// The environment variable of a flag.
-fn variable(name: &str) -> String {
-    format!("TALLYD_{}", name.to_ascii_uppercase())
-}
-
 fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
-    let of = |index: usize| {
-        let Flag { name, default, .. } = FLAGS[index];
-        let default = || Given {
-            origin: format!("--{name}"),
-            value: default.into(),
-        };
-        given[index].clone().unwrap_or_else(default)
+    let values = Values(given);
+    let window_ns = values.span_ns("window")?;
+    let retain = values.given("retain");
+    let retain_ns = if retain.value.is_empty() {
+        window_ns
+    } else {
+        values.span_ns("retain")?
     };
-    let listen = address(&of(LISTEN))?;
-    let data = PathBuf::from(of(DATA).value);
-    if data.as_os_str().is_empty() {
-        return Err(of(DATA).error("a directory must have a name"));
+    if retain_ns < window_ns {
+        let (text, window) = (retain.text()?, duration(window_ns));
+        return Err(retain.error(format!("{text} is shorter than the window, {window}")));
     }
-    let window_ns = of(WINDOW).span_ns(SPAN_NS_MIN, RETAIN_NS_MAX)?;
-    let retain_ns = match &given[RETAIN] {
-        Some(retain) => {
-            let retain_ns = retain.span_ns(SPAN_NS_MIN, RETAIN_NS_MAX)?;
-            if retain_ns < window_ns {
-                let (text, window) = (retain.text()?, duration(window_ns));
-                return Err(retain.error(format!("{text} is shorter than the window, {window}")));
-            }
-            retain_ns
-        }
-        None => window_ns,
-    };
     Ok(Options {
-        listen,
-        data,
+        listen: address(&values.given("listen"))?,
+        data: directory(&values.given("data"))?,
         window_ns,
         retain_ns,
-        sync: sync(&of(SYNC))?,
-        front: front_kind(&of(FRONT))?,
-        workers: workers(&of(WORKERS))?,
+        sync: values.sync("sync")?,
+        front: front_kind(&values.given("front"))?,
+        workers: values.number("workers")? as usize,
+        limits: Limits {
+            connections_max: values.number("connections")? as usize,
+            head_bytes_max: values.number("head-bytes")? as usize,
+            headers_max: values.number("headers")? as usize,
+            body_bytes_max: values.number("body-bytes")?,
+            head_ns_max: values.span_ns("head-time")?,
+            idle_ns_max: values.span_ns("idle-time")?,
+            write_ns_max: values.span_ns("write-time")?,
+            pass_hits_max: values.number("pass-hits")? as usize,
+        },
     })
+}
+
+/// What was given for each flag.
+struct Values<'a>(&'a [Option<Given>; FLAGS.len()]);
+
+impl Values<'_> {
+    fn row(&self, name: &str) -> (&'static Flag, Given) {
+        let index = FLAGS.iter().position(|flag| flag.name == name);
+        let index = index.expect("every option has its row");
+        let flag = &FLAGS[index];
+        let default = || Given {
+            origin: format!("--{name}"),
+            value: flag.default.into(),
+        };
+        (flag, self.0[index].clone().unwrap_or_else(default))
+    }
+
+    fn given(&self, name: &str) -> Given {
+        self.row(name).1
+    }
+
+    fn span_ns(&self, name: &str) -> Result<u64> {
+        let (flag, given) = self.row(name);
+        match flag.takes {
+            Takes::Span(min_ns, max_ns) | Takes::Sync(min_ns, max_ns) => {
+                given.span_ns(min_ns, max_ns)
+            }
+            _ => unreachable!("--{name} takes a duration"),
+        }
+    }
+
+    fn sync(&self, name: &str) -> Result<SyncPolicy> {
+        match self.given(name).text()? {
+            "always" => Ok(SyncPolicy::Always),
+            "never" => Ok(SyncPolicy::Never),
+            _ => self
+                .span_ns(name)
+                .map(|period_ns| SyncPolicy::Every { period_ns }),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        let (flag, given) = self.row(name);
+        let Takes::Number(min, max) = flag.takes else {
+            unreachable!("--{name} takes a number");
+        };
+        let text = given.text()?;
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (min..=max).contains(number));
+        number
+            .ok_or_else(|| given.error(format!("'{text}' is no whole number from {min} to {max}")))
+    }
 }
 
 fn address(given: &Given) -> Result<String> {
@@ -268,15 +244,11 @@ fn address(given: &Given) -> Result<String> {
     }
 }
 
-fn sync(given: &Given) -> Result<SyncPolicy> {
-    match given.text()? {
-        "always" => Ok(SyncPolicy::Always),
-        "never" => Ok(SyncPolicy::Never),
-        _ => {
-            let period_ns = given.span_ns(SPAN_NS_MIN, SYNC_NS_MAX)?;
-            Ok(SyncPolicy::Every { period_ns })
-        }
+fn directory(given: &Given) -> Result<PathBuf> {
+    if given.value.is_empty() {
+        return Err(given.error("a directory must have a name"));
     }
+    Ok(PathBuf::from(&given.value))
 }
 
 fn front_kind(given: &Given) -> Result<front::Kind> {
@@ -285,60 +257,17 @@ fn front_kind(given: &Given) -> Result<front::Kind> {
         .into_iter()
         .find(|kind| kind.name() == text);
     named.ok_or_else(|| {
-        let names = front::Kind::ALL.map(front::Kind::name).join(", ");
-        given.error(format!("'{text}' is no front, there is: {names}"))
+        given.error(format!(
+            "'{text}' is no front, there are: {}",
+            front_names()
+        ))
     })
-}
-
-fn workers(given: &Given) -> Result<usize> {
-    let text = given.text()?;
-    match text.parse() {
-        Ok(workers) if (1..=WORKERS_MAX).contains(&workers) => Ok(workers),
-        _ => {
-            let cause = format!("'{text}' is no number of workers, 1 to {WORKERS_MAX} is allowed");
-            Err(given.error(cause))
-        }
-    }
-}
-
-fn help() -> String {
-    let mut text = String::from(
-        "tallyd answers every HTTP request with the number of requests of the last 60 seconds,\n\
-         and keeps that number right across restarts, kills and power cuts.\n\n\
-         usage: tallyd [FLAG VALUE]...\n\n",
-    );
-    for flag in &FLAGS {
-        let default = if flag.default.is_empty() {
-            "the window"
-        } else {
-            flag.default
-        };
-        let limits = match flag.name {
-            "window" | "retain" => spans(RETAIN_NS_MAX),
-            "sync" => spans(SYNC_NS_MAX),
-            "workers" => format!("; 1 to {WORKERS_MAX}"),
-            "front" => format!(": {}", front::Kind::ALL.map(front::Kind::name).join(", ")),
-            _ => String::new(),
-        };
-        let head = format!("--{} {}", flag.name, flag.value);
-        let _infallible = writeln!(text, "  {head}\n        {}{limits}", flag.help);
-        let variable = variable(flag.name);
-        let _infallible = writeln!(text, "        [default: {default}; variable: {variable}]");
-    }
-    text.push_str(
-        "  -h, --help\n        this text\n  -V, --version\n        name and version\n\n\
-         Exit status: 0 after TERM or INT, 1 after a failure, 2 after a usage error.\n",
-    );
-    text
-}
-
-fn spans(max_ns: u64) -> String {
-    format!("; {} to {} days", duration(SPAN_NS_MIN), max_ns / DAY_NS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::SECOND_NS;
 
     fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
         let found = |name: &str| {
@@ -371,7 +300,8 @@ mod tests {
                 period_ns: SECOND_NS
             }
         );
-        assert_eq!(options.workers, 4);
+        assert_eq!((options.workers, options.front), (1, front::Kind::Pool));
+        assert_eq!(options.limits, Limits::DEFAULT);
     }
 
     #[test]
@@ -407,11 +337,11 @@ mod tests {
             ),
             (
                 &["--workers", "0"],
-                "--workers: '0' is no number of workers, 1 to 256 is allowed",
+                "--workers: '0' is no whole number from 1 to 256",
             ),
             (
                 &["--front", "x"],
-                "--front: 'x' is no front, there is: tiny-http",
+                "--front: 'x' is no front, there are: pool, tiny-http",
             ),
             (
                 &["--listen", "8080"],

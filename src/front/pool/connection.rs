@@ -1,0 +1,176 @@
+//! One connection: what it has sent that is not used up, what it has not read, and what it may do next.
+//!
+//! Owns the socket and the two leftovers. While a client keeps up, both are empty and nothing is
+//! allocated: bytes are read into the worker's buffer and answered from the worker's buffer, and only
+//! what is left of either is kept here, within the limits. A client that does not read its responses
+//! is not read from either.
+//!
+//! Must not know what a request is worth. Invariant: while output waits, nothing is read.
+
+use super::talk::Talk;
+use crate::stamp::Stamp;
+use mio::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+/// What came of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes, with what was left before.
+    Bytes(usize),
+    /// The client has closed its side.
+    End,
+}
+
+/// A client.
+pub struct Connection {
+    stream: TcpStream,
+    /// Received and not used up.
+    input: Vec<u8>,
+    /// To be sent.
+    output: Vec<u8>,
+    /// What it has said so far.
+    pub talk: Talk,
+    /// When patience ends.
+    pub deadline: Stamp,
+    /// Whether the deadline is that of a head that has begun to arrive.
+    pub awaits_head: bool,
+    /// Whether the system may have more bytes for us.
+    pub is_readable: bool,
+    /// Whether the client has closed its side, behind whatever is to be read.
+    pub is_ending: bool,
+    /// Whether it is on the list of the next pass.
+    pub is_listed: bool,
+    /// Whether the client has been told that nothing more will be sent.
+    pub has_ended: bool,
+    /// Whether it was one too many, and is not one of those that are counted.
+    pub is_surplus: bool,
+}
+
+impl Connection {
+    /// A connection just accepted, to be closed at `deadline` if nothing comes.
+    #[must_use]
+    pub const fn new(stream: TcpStream, deadline: Stamp) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            output: Vec::new(),
+            talk: Talk::new(),
+            deadline,
+            awaits_head: false,
+            is_readable: false,
+            is_ending: false,
+            is_listed: false,
+            has_ended: false,
+            is_surplus: false,
+        }
+    }
+
+    /// The socket, to be registered.
+    pub const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Whether a response waits to be read by the client.
+    #[must_use]
+    pub const fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Whether bytes are left from an earlier pass.
+    #[must_use]
+    pub const fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Puts what was left, and what one read gives, into `buffer`.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    ///
+    /// # Panics
+    /// If `buffer` has no room behind what was left.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        let left = self.input.len();
+        buffer[..left].copy_from_slice(&self.input);
+        self.input.clear();
+        let room = &mut buffer[left..];
+        assert!(!room.is_empty(), "what is left is bounded");
+        if !self.is_readable {
+            return Ok(Received::Bytes(left));
+        }
+        let more = match self.stream.read(room) {
+            Ok(0) => return Ok(Received::End),
+            Ok(more) => more,
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => 0,
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {
+                return Ok(Received::Bytes(left));
+            }
+            Err(cause) => return Err(cause),
+        };
+        // A read that leaves room has emptied the socket: what comes later is a new event. Only the
+        // end of the stream, which may have come with the same event, has to be read for.
+        self.is_readable = more == room.len() || self.is_ending && more > 0;
+        Ok(Received::Bytes(left + more))
+    }
+
+    /// Keeps `rest` for the next pass; memory that a large head has needed is given back.
+    pub fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            self.input = Vec::new();
+        } else {
+            self.input.extend_from_slice(rest);
+        }
+    }
+
+    /// Sends `bytes`, or keeps what the client does not take now.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.has_output() {
+            self.output.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let sent = self.write(bytes)?;
+        self.output.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Sends what waits; returns whether anything went.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let output = std::mem::take(&mut self.output);
+        let sent = self.write(&output)?;
+        if sent < output.len() {
+            self.output = output;
+            self.output.drain(..sent);
+        }
+        Ok(sent > 0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(more) => sent += more,
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => break,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Says that nothing more will be sent. Closing at once would make the system drop the response
+    /// if the client has sent more than was read.
+    pub fn end_output(&mut self) {
+        let _gone = self.stream.shutdown(Shutdown::Write);
+        self.talk.end();
+        self.has_ended = true;
+        self.input = Vec::new();
+    }
+}

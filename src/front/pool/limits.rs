@@ -1,0 +1,78 @@
+//! What one client may take, and what all together may.
+//!
+//! Owns the numbers behind promise P7 and their bounds; the flags are formatted from them. The number
+//! of connections needs as many descriptors, so the process' limit is raised to what is needed, and
+//! a start that cannot have them is refused instead of failing later.
+//!
+//! Must not know what is served. Invariant: every limit is a number, none is "unlimited".
+
+use crate::error::{Error, Result};
+use crate::stamp::SECOND_NS;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The most header lines that there is room for, whatever the limit.
+pub const HEADERS_LIMIT: usize = 256;
+/// Descriptors for all but connections: segments, listeners, polls, the directory, standard streams.
+const DESCRIPTORS_BESIDE: u64 = 128;
+
+/// The limits of a front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; one more is refused with 503.
+    pub connections_max: usize,
+    /// Bytes of a request head; a longer one is refused with 431.
+    pub head_bytes_max: usize,
+    /// Header lines of a head; one more is refused with 431.
+    pub headers_max: usize,
+    /// Bytes of a body that are read and dropped; behind a longer one the connection is closed.
+    pub body_bytes_max: u64,
+    /// Nanoseconds from the first byte of a head to its last; refused with 408 after that.
+    pub head_ns_max: u64,
+    /// Nanoseconds that a connection may be idle, or take for a body.
+    pub idle_ns_max: u64,
+    /// Nanoseconds that a client may leave a response unread.
+    pub write_ns_max: u64,
+    /// Hits that one connection may have in one pass.
+    pub pass_hits_max: usize,
+}
+
+impl Limits {
+    /// What suits a small board.
+    pub const DEFAULT: Self = Self {
+        connections_max: 1024,
+        head_bytes_max: 16 << 10,
+        headers_max: 100,
+        body_bytes_max: 1 << 20,
+        head_ns_max: 10 * SECOND_NS,
+        idle_ns_max: 60 * SECOND_NS,
+        write_ns_max: 10 * SECOND_NS,
+        pass_hits_max: 64,
+    };
+
+    /// Bytes of a request's target; a longer one is refused with 414.
+    #[must_use]
+    pub const fn target_bytes_max(&self) -> usize {
+        self.head_bytes_max / 2
+    }
+
+    /// Raises the limit on descriptors to what these connections need.
+    ///
+    /// # Errors
+    /// The system does not allow so many; the message says how many it does.
+    pub fn raise_descriptors(&self) -> Result<()> {
+        let needed = self.connections_max as u64 + DESCRIPTORS_BESIDE;
+        let had = getrlimit(Resource::Nofile);
+        if had.current.is_none_or(|current| current >= needed) {
+            return Ok(());
+        }
+        let raised = Rlimit {
+            current: Some(needed),
+            maximum: had.maximum.map(|maximum| maximum.max(needed)),
+        };
+        setrlimit(Resource::Nofile, raised).map_err(|_| {
+            let allowed = had.maximum.unwrap_or(needed);
+            let cause = format!("{needed} descriptors are needed, the system allows {allowed}");
+            Error::found(format!("{} connections", self.connections_max), cause)
+        })
+    }
+}

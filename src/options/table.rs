@@ -1,0 +1,218 @@
+//! The one table of options: names, values, limits, defaults, and the help that is formatted from it.
+//!
+//! Owns what there is. The limits here are those that are enforced, and the help cannot say others.
+//!
+//! Must not know what the options do. Invariant: every default is within its own limits.
+
+use crate::front;
+use crate::front::pool::limits::HEADERS_LIMIT;
+use crate::notation::duration;
+use crate::stamp::{MILLISECOND_NS, SECOND_NS};
+use std::fmt::Write;
+
+/// The shortest window and the shortest period between syncs, in nanoseconds.
+pub const SPAN_NS_MIN: u64 = MILLISECOND_NS;
+/// The longest time that history is kept, in nanoseconds: a leap year.
+pub const RETAIN_NS_MAX: u64 = 366 * DAY_NS;
+
+const DAY_NS: u64 = 24 * 3600 * SECOND_NS;
+
+/// One row of the table.
+pub struct Flag {
+    /// Without the dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// Empty where the default is another option's value.
+    pub default: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What a flag takes, with the limits that are enforced.
+#[derive(Clone, Copy)]
+pub enum Takes {
+    /// `HOST:PORT`.
+    Address,
+    /// A path.
+    Directory,
+    /// A duration between so many nanoseconds.
+    Span(u64, u64),
+    /// `always`, `never`, or a duration between so many nanoseconds.
+    Sync(u64, u64),
+    /// The name of a front.
+    Front,
+    /// A whole number between these.
+    Number(u64, u64),
+}
+
+impl Takes {
+    /// What its value is called in the help.
+    pub const fn value(self) -> &'static str {
+        match self {
+            Self::Address => "HOST:PORT",
+            Self::Directory => "DIR",
+            Self::Span(..) => "DURATION",
+            Self::Sync(..) => "always|DURATION|never",
+            Self::Front => "NAME",
+            Self::Number(..) => "N",
+        }
+    }
+
+    fn limits(self) -> String {
+        match self {
+            Self::Address | Self::Directory => String::new(),
+            Self::Span(min_ns, max_ns) | Self::Sync(min_ns, max_ns) => {
+                format!("; {} to {}", duration(min_ns), duration(max_ns))
+            }
+            Self::Front => format!(": {}", front_names()),
+            Self::Number(min, max) => format!("; {min} to {max}"),
+        }
+    }
+}
+
+const fn flag(name: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Flag {
+    Flag {
+        name,
+        takes,
+        default,
+        help,
+    }
+}
+
+const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
+const PATIENCE: Takes = Takes::Span(10 * MILLISECOND_NS, DAY_NS);
+
+/// Every flag there is.
+pub const FLAGS: [Flag; 15] = [
+    flag(
+        "listen",
+        Takes::Address,
+        "127.0.0.1:8080",
+        "where hits come in; port 0 takes a free one and says which",
+    ),
+    flag(
+        "data",
+        Takes::Directory,
+        "tallyd-data",
+        "the directory of the journal; created if missing",
+    ),
+    flag("window", HISTORY, "60s", "the span a tally looks back over"),
+    flag(
+        "retain",
+        HISTORY,
+        "",
+        "how long history is kept, at least the window",
+    ),
+    flag(
+        "sync",
+        Takes::Sync(SPAN_NS_MIN, DAY_NS),
+        "1s",
+        "when hits are forced to the device: before each answer, so often, or when the kernel likes",
+    ),
+    flag(
+        "front",
+        Takes::Front,
+        "pool",
+        "what handles the connections",
+    ),
+    flag(
+        "workers",
+        Takes::Number(1, 256),
+        "1",
+        "threads that handle requests",
+    ),
+    flag(
+        "connections",
+        Takes::Number(1, 1_000_000),
+        "1024",
+        "connections at once; one more is answered 503",
+    ),
+    flag(
+        "head-bytes",
+        Takes::Number(256, 1 << 20),
+        "16384",
+        "bytes of a request head, and twice those of its target; a longer one is answered 431 or 414",
+    ),
+    flag(
+        "headers",
+        Takes::Number(1, HEADERS_LIMIT as u64),
+        "100",
+        "header lines of a request head; one more is answered 431",
+    ),
+    flag(
+        "body-bytes",
+        Takes::Number(0, 1 << 40),
+        "1048576",
+        "bytes of a body that are read and dropped; behind a longer one the connection is closed",
+    ),
+    flag(
+        "head-time",
+        PATIENCE,
+        "10s",
+        "time for a request head from its first byte; a slower one is answered 408",
+    ),
+    flag(
+        "idle-time",
+        PATIENCE,
+        "60s",
+        "time a connection may be idle, or take for a body",
+    ),
+    flag(
+        "write-time",
+        PATIENCE,
+        "10s",
+        "time a client may leave its answers unread",
+    ),
+    flag(
+        "pass-hits",
+        Takes::Number(1, 4096),
+        "64",
+        "requests of one connection that are taken before others have their turn",
+    ),
+];
+
+/// The fronts there are.
+pub fn front_names() -> String {
+    front::Kind::ALL.map(front::Kind::name).join(", ")
+}
+
+/// The environment variable of a flag.
+pub fn variable(name: &str) -> String {
+    format!("TALLYD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// What `--help` prints.
+pub fn help() -> String {
+    let mut text = String::from(
+        "tallyd answers every HTTP request with the number of requests of the last 60 seconds,\n\
+         and keeps that number right across restarts, kills and power cuts.\n\n\
+         usage: tallyd [--FLAG VALUE]...\n\n",
+    );
+    for Flag {
+        name,
+        takes,
+        default,
+        help,
+    } in &FLAGS
+    {
+        let default = if default.is_empty() {
+            "the window"
+        } else {
+            default
+        };
+        let _infallible = write!(
+            text,
+            "  --{name} {}\n        {help}{}\n        [default: {default}; variable: {}]\n",
+            takes.value(),
+            takes.limits(),
+            variable(name)
+        );
+    }
+    text.push_str(
+        "  -h, --help\n        this text\n  -V, --version\n        name and version\n\n\
+         Durations carry their unit, such as 250ms, 60s or 1h.\n\
+         Exit status: 0 after TERM or INT, 1 after a failure, 2 after a usage error.\n",
+    );
+    text
+}
