@@ -255,6 +255,9 @@ fn a_chunk_line_of_256_bytes_is_read_and_one_byte_more_is_past_the_bound() {
 fn trailers_of_4096_bytes_are_read_and_one_byte_more_is_past_the_bound() {
     let body = |trailer: usize| format!("0\r\nX:{}\r\n\r\n", "x".repeat(trailer - 6));
     let read = |body: String| Drain::new(Body::Chunked, 0).feed(body.as_bytes());
+    for bytes in 6..600 {
+        assert_eq!(read(body(bytes)), (3 + bytes, Drained::Done));
+    }
     assert_eq!(read(body(4096)), (4099, Drained::Done));
     assert_eq!(read(body(4097)), (4099, Drained::PastBound));
     let many = "0\r\n".to_owned() + &"X:y\r\n".repeat(1_000);

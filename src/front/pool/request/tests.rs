@@ -256,6 +256,10 @@ fn a_target_longer_than_allowed_is_refused_with_414_as_soon_as_it_is() {
         BAD,
         "not longer, but wrong"
     );
+    for wrong in ["\0", "\x7f", "\t", "\r", "\n"] {
+        let head = format!("GET /{wrong}{longest}");
+        assert_eq!(judged(head.as_bytes()), BAD, "wrong before it is too long");
+    }
 }
 
 /// Every byte at every place of a part, so that no width at which `httparse` reads has a gap.

@@ -68,6 +68,7 @@ pub const GOOD: &[Good] = &[
     (b"GET / HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n", true, Body::Empty, false),
     (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true, Body::Empty, false),
     (b"GET / HTTP/1.0\r\nConnection: x, Keep-Alive\r\n\r\n", true, Body::Empty, false),
+    (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nConnection: x\r\n\r\n", true, Body::Empty, false),
     (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n", false, Body::Empty, false),
     (b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", false, Body::Empty, false),
     (b"GET / HTTP/1.0\r\nKeep-Alive: timeout=5\r\n\r\n", false, Body::Empty, false),

@@ -1,6 +1,6 @@
 //! Heads by chance: no bytes panic, and no verdict depends on the cut.
 //!
-//! Owns the mutations. The seeds are fixed, so that a failure comes back; its message names the seed.
+//! Owns the mutations. The seeds are fixed, so that a failure comes back; a failed check names its own.
 //!
 //! Must not know which head has which verdict. Invariant: equal seeds draw equal heads.
 
