@@ -8,20 +8,19 @@
 
 #![forbid(unsafe_code)]
 
-use crossbeam_channel::Receiver;
 use std::error::Error;
 use std::net::TcpListener;
 use tallyd::alarm::Alarm;
 use tallyd::clock::SystemClock;
 use tallyd::front::pool::{self, Count};
 use tallyd::front::{Kind, Plan};
-use tallyd::hit::{Batch, Gone, Inlet, Line, Message, Verdict, channel};
+use tallyd::hit::{Batch, Gone, Inlet, Line, Message, Outlet, Verdict, channel};
 use tallyd::options::{self, Command};
 
 /// Both ends of a line.
 struct Nothing {
     line: Line,
-    messages: Receiver<Message>,
+    messages: Outlet,
     _inlet: Inlet,
 }
 

@@ -12,13 +12,14 @@
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hit::{
-    Answer, Ask, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Query, Status, Verdict,
+    Answer, Ask, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Outlet, Query, Status,
+    Verdict,
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use crate::window::{self, Window};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -128,15 +129,10 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     ///
     /// # Errors
     /// The last sync failed: hits that were answered may not be on the device.
-    pub fn run(mut self, messages: &Receiver<Message>) -> Result<()> {
+    pub fn run(mut self, messages: &Outlet) -> Result<()> {
         loop {
-            let message = match self.due() {
-                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => {
-                    let wait = Duration::from_nanos(due.since(self.clock.now()));
-                    messages.recv_timeout(wait)
-                }
-            };
+            let patience = self.due().map(|due| due.since(self.clock.now()));
+            let message = messages.wait(patience.map(Duration::from_nanos));
             let turn = match message {
                 Ok(message) => self.turn(message, messages),
                 Err(RecvTimeoutError::Timeout) => {
@@ -174,7 +170,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     }
 
     /// One turn: `first`, and what else waits in `messages`.
-    pub fn turn(&mut self, first: Message, messages: &Receiver<Message>) -> Turn {
+    pub fn turn(&mut self, first: Message, messages: &Outlet) -> Turn {
         let mut next = Some(first);
         let mut hit_count = 0;
         // Anything but a batch ends the gathering and is seen to in its place.
@@ -417,7 +413,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     }
 
     /// Waits for the sync under way, syncs the rest, answers what is held and closes the journal.
-    fn finish(mut self, messages: &Receiver<Message>) -> Result<()> {
+    fn finish(mut self, messages: &Outlet) -> Result<()> {
         while self.syncing {
             match messages.recv() {
                 Ok(message) => {

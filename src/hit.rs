@@ -5,16 +5,32 @@
 //! gets the same buffer back with the tallies filled in. A batch holds the only sender of its
 //! worker's replies, so a funnel that is gone is noticed at once.
 //!
-//! Must not know of sockets, files or clocks. Invariant: nothing is allocated per hit once a batch
-//! has grown to its worker's pass, and a line has at most one batch under way.
+//! Whoever waits sleeps until a [`Bell`] rings. After a batch of one hit it sleeps at once, which
+//! saves a quarter of what a lone client costs; after a larger one it first yields the processor a few
+//! times, since under load the other side is about to answer, and two threads on one core then pass
+//! the work on without waking each other.
+//!
+//! Must not know of sockets, files or clocks. Invariants: nothing is allocated per hit once a batch
+//! has grown to its worker's pass; a line has at most one batch under way; whatever is put into a
+//! channel, or makes an end of it, is followed by a ring.
 
 use crate::stamp::Stamp;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use std::cell::Cell;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 /// The most hits of one batch.
 pub const BATCH_HITS_MAX: usize = 4096;
 /// Messages that may wait before a sender has to.
 pub const CHANNEL_MESSAGES_MAX: usize = 128;
+
+/// Hits from which on a batch is a sign of load.
+const LOAD_HITS_MIN: usize = 4;
+/// How often the processor is yielded under load before falling asleep.
+const LOAD_YIELDS: u32 = 4;
 
 /// A counted request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +55,49 @@ pub enum Verdict {
 pub struct Batch {
     hits: Vec<Hit>,
     verdict: Verdict,
-    reply: Sender<Batch>,
+    /// Taken out when the batch goes for ever.
+    reply: Option<Sender<Batch>>,
+    bell: Bell,
+}
+
+/// Wakes the one thread that waits at a channel's end.
+#[derive(Clone, Debug, Default)]
+struct Bell(Arc<OnceLock<Thread>>);
+
+impl Bell {
+    /// Sleeps until somebody rings, if nobody has rung since the last time; under load it looks up a
+    /// few times before.
+    fn wait(yields: &mut u32, patience: Option<Duration>) {
+        if *yields > 0 {
+            *yields -= 1;
+            thread::yield_now();
+        } else if let Some(patience) = patience {
+            thread::park_timeout(patience);
+        } else {
+            thread::park();
+        }
+    }
+
+    /// Makes the present thread the one to be woken; it is always the same.
+    fn own(&self) {
+        let owner = self.0.get_or_init(thread::current);
+        debug_assert_eq!(owner.id(), thread::current().id(), "one thread waits here");
+    }
+
+    /// Wakes the owner, or keeps it from falling asleep if it is about to.
+    fn ring(&self) {
+        if let Some(owner) = self.0.get() {
+            owner.unpark();
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // Its worker then sees that nobody can answer any more.
+        self.reply = None;
+        self.bell.ring();
+    }
 }
 
 impl Batch {
@@ -67,6 +125,15 @@ impl Batch {
         &mut self.hits
     }
 
+    /// How often to yield when the next thing to come is waited for.
+    fn yields(&self) -> u32 {
+        if self.hits.len() >= LOAD_HITS_MIN {
+            LOAD_YIELDS
+        } else {
+            0
+        }
+    }
+
     /// What became of it.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
@@ -76,8 +143,11 @@ impl Batch {
     /// Sends the batch back to its worker. A worker that is gone needs no answer.
     pub fn answer(mut self, verdict: Verdict) {
         self.verdict = verdict;
-        let reply = self.reply.clone();
-        let _gone = reply.try_send(self);
+        let bell = self.bell.clone();
+        if let Some(reply) = self.reply.clone() {
+            let _gone = reply.try_send(self);
+        }
+        bell.ring();
     }
 }
 
@@ -171,13 +241,81 @@ pub struct Gone;
 
 /// The sending end, for fronts.
 #[derive(Clone, Debug)]
-pub struct Inlet(Sender<Message>);
+pub struct Inlet {
+    /// Taken out when the inlet goes.
+    messages: Option<Sender<Message>>,
+    bell: Bell,
+}
+
+/// The receiving end, for the funnel.
+#[derive(Debug)]
+pub struct Outlet {
+    messages: Receiver<Message>,
+    bell: Bell,
+    /// How often to yield before the next sleep.
+    yields: Cell<u32>,
+}
 
 /// Makes the channel.
 #[must_use]
-pub fn channel() -> (Inlet, Receiver<Message>) {
-    let (sender, receiver) = bounded(CHANNEL_MESSAGES_MAX);
-    (Inlet(sender), receiver)
+pub fn channel() -> (Inlet, Outlet) {
+    let (sender, messages) = bounded(CHANNEL_MESSAGES_MAX);
+    let bell = Bell::default();
+    let inlet = Inlet {
+        messages: Some(sender),
+        bell: bell.clone(),
+    };
+    let yields = Cell::new(0);
+    (
+        inlet,
+        Outlet {
+            messages,
+            bell,
+            yields,
+        },
+    )
+}
+
+impl Outlet {
+    /// Waits for a message, at most for `patience`, and perhaps for less.
+    ///
+    /// # Errors
+    /// Nothing came, or nothing can come any more.
+    pub fn wait(&self, patience: Option<Duration>) -> Result<Message, RecvTimeoutError> {
+        self.bell.own();
+        let mut yields = self.yields.take();
+        let mut is_over = false;
+        loop {
+            match self.messages.try_recv() {
+                Ok(message) => {
+                    if let Message::Batch(batch) = &message {
+                        self.yields.set(batch.yields());
+                    }
+                    return Ok(message);
+                }
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) if is_over => return Err(RecvTimeoutError::Timeout),
+                Err(TryRecvError::Empty) => {}
+            }
+            is_over = yields == 0 && patience.is_some();
+            Bell::wait(&mut yields, patience);
+        }
+    }
+}
+
+impl Deref for Outlet {
+    type Target = Receiver<Message>;
+
+    fn deref(&self) -> &Receiver<Message> {
+        &self.messages
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.messages = None;
+        self.bell.ring();
+    }
 }
 
 impl Inlet {
@@ -188,12 +326,15 @@ impl Inlet {
         let batch = Batch {
             hits: Vec::new(),
             verdict: Verdict::Refused,
-            reply,
+            reply: Some(reply),
+            bell: Bell::default(),
         };
         Line {
-            inlet: self.0.clone(),
+            inlet: self.clone(),
+            bell: batch.bell.clone(),
             batch: Some(batch),
             replies,
+            yields: 0,
         }
     }
 
@@ -212,17 +353,23 @@ impl Inlet {
     /// # Errors
     /// The funnel is gone.
     pub fn send(&self, message: Message) -> Result<(), Gone> {
-        self.0.send(message).map_err(|_| Gone)
+        let messages = self.messages.as_ref().ok_or(Gone)?;
+        messages.send(message).map_err(|_| Gone)?;
+        self.bell.ring();
+        Ok(())
     }
 }
 
-/// One worker's way to the funnel and back.
+/// One worker's way to the funnel and back. It stays with the thread that first sends.
 #[derive(Debug)]
 pub struct Line {
-    inlet: Sender<Message>,
+    inlet: Inlet,
     /// Here, or on its way.
     batch: Option<Batch>,
     replies: Receiver<Batch>,
+    bell: Bell,
+    /// How often to yield before the next sleep.
+    yields: u32,
 }
 
 impl Line {
@@ -250,8 +397,10 @@ impl Line {
     /// # Errors
     /// The funnel is gone, or the batch is on its way already.
     pub fn send(&mut self) -> Result<(), Gone> {
+        self.bell.own();
         let batch = self.batch.take().ok_or(Gone)?;
-        self.inlet.send(Message::Batch(batch)).map_err(|_| Gone)
+        self.yields = batch.yields();
+        self.inlet.send(Message::Batch(batch))
     }
 
     /// Whether the batch that was sent has come back, so that [`Line::wait`] will not block.
@@ -265,7 +414,13 @@ impl Line {
     /// # Errors
     /// The funnel is gone, and whether the hits were counted is not known.
     pub fn wait(&mut self) -> Result<&Batch, Gone> {
-        let batch = self.replies.recv().map_err(|_| Gone)?;
+        let batch = loop {
+            match self.replies.try_recv() {
+                Ok(batch) => break batch,
+                Err(TryRecvError::Disconnected) => return Err(Gone),
+                Err(TryRecvError::Empty) => Bell::wait(&mut self.yields, None),
+            }
+        };
         Ok(self.batch.insert(batch))
     }
 }

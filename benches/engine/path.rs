@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use std::path::Path;
 use tallyd::clock::{Clock, HandClock, SystemClock};
 use tallyd::funnel::{Funnel, Settings};
-use tallyd::hit::{self, Batch, Inlet, Line, Message, Verdict};
+use tallyd::hit::{self, Batch, Inlet, Line, Outlet, Verdict};
 use tallyd::journal::disk::RealDisk;
 use tallyd::journal::{Limits, SyncJob, SyncPolicy};
 use tallyd::stamp::{BootId, Stamp};
@@ -153,7 +153,7 @@ pub struct Worker<S> {
 
 impl<S: Stamps> Worker<S> {
     /// A worker, and the funnel's end of its channel.
-    pub fn new(stamps: S, window_ns: u64) -> (Self, Receiver<Message>) {
+    pub fn new(stamps: S, window_ns: u64) -> (Self, Outlet) {
         let (inlet, messages) = hit::channel();
         let line = inlet.line();
         let worker = Self {

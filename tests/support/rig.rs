@@ -11,7 +11,9 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use tallyd::clock::{Clock, HandClock};
 use tallyd::error::Result;
 use tallyd::funnel::{Funnel, Settings, Turn};
-use tallyd::hit::{Answer, Ask, Gone, Hit, Inlet, Line, Message, Query, Status, Verdict, channel};
+use tallyd::hit::{
+    Answer, Ask, Gone, Hit, Inlet, Line, Message, Outlet, Query, Status, Verdict, channel,
+};
 use tallyd::journal::{Limits, Recovered, SyncJob, SyncPolicy};
 use tallyd::stamp::{BootId, MILLISECOND_NS, Stamp};
 
@@ -42,7 +44,7 @@ pub struct Rig {
     pub recovered: Recovered,
     funnel: Funnel<SimDisk, HandClock>,
     inlet: Inlet,
-    messages: Receiver<Message>,
+    messages: Outlet,
     jobs: Receiver<SyncJob<SimDisk>>,
     line: Line,
 }
