@@ -4,7 +4,7 @@
 //! a test has sent is what it wrote.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The shortest request that a browser might send.
@@ -48,6 +48,32 @@ impl Client {
     /// Writes `request`.
     pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(request)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.stream.get_mut().shutdown(Shutdown::Write)
+    }
+
+    /// The connection for somebody who writes while this reads.
+    pub fn writer(&self) -> io::Result<TcpStream> {
+        self.stream.get_ref().try_clone()
+    }
+
+    /// Whether nothing has come, not even the end, from a server that had no reason to wait.
+    pub fn is_quiet(&mut self) -> io::Result<bool> {
+        if !self.stream.buffer().is_empty() {
+            return Ok(false);
+        }
+        let stream = self.stream.get_mut();
+        stream.set_nonblocking(true)?;
+        let found = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        match found {
+            Ok(_) => Ok(false),
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(cause) => Err(cause),
+        }
     }
 
     /// Reads one answer. After a HEAD there is no body, whatever the head says.

@@ -3,9 +3,12 @@
 //! Owns the socket and the two leftovers. While a client keeps up, both are empty and nothing is
 //! allocated: bytes are read into the worker's buffer and answered from the worker's buffer, and only
 //! what is left of either is kept here, within the limits. A client that does not read its responses
-//! is not read from either.
+//! is not read from either, and of one that has sent more than it has had turns for, nothing more is
+//! read until it has had them. A client that has gone is told nothing any more, but what it had sent
+//! is still read.
 //!
-//! Must not know what a request is worth. Invariant: while output waits, nothing is read.
+//! Must not know what a request is worth. Invariant: while output waits, or a request that was read
+//! waits for its turn, nothing is read.
 
 use super::talk::Talk;
 use crate::stamp::Stamp;
@@ -33,14 +36,16 @@ pub struct Connection {
     pub talk: Talk,
     /// When patience ends.
     pub deadline: Stamp,
-    /// Whether the deadline is that of a head that has begun to arrive.
-    pub awaits_head: bool,
+    /// Whether something that was received waits for its turn.
+    pub is_behind: bool,
     /// Whether the system may have more bytes for us.
     pub is_readable: bool,
     /// Whether the client has closed its side, behind whatever is to be read.
     pub is_ending: bool,
     /// Whether it is on the list of the next pass.
     pub is_listed: bool,
+    /// Whether the client takes nothing any more.
+    pub is_gone: bool,
     /// Whether the client has been told that nothing more will be sent.
     pub has_ended: bool,
     /// Whether it was one too many, and is not one of those that are counted.
@@ -57,7 +62,8 @@ impl Connection {
             output: Vec::new(),
             talk: Talk::new(),
             deadline,
-            awaits_head: false,
+            is_behind: false,
+            is_gone: false,
             is_readable: false,
             is_ending: false,
             is_listed: false,
@@ -77,13 +83,14 @@ impl Connection {
         !self.output.is_empty()
     }
 
-    /// Whether bytes are left from an earlier pass.
+    /// Whether there is something to do without waiting for the client.
     #[must_use]
-    pub const fn has_input(&self) -> bool {
-        !self.input.is_empty()
+    pub const fn has_work(&self) -> bool {
+        self.is_behind || self.is_readable
     }
 
-    /// Puts what was left, and what one read gives, into `buffer`.
+    /// Puts what was left into `buffer`, and what one read gives behind it, unless a turn is due for
+    /// what was left.
     ///
     /// # Errors
     /// The connection is broken.
@@ -94,11 +101,12 @@ impl Connection {
         let left = self.input.len();
         buffer[..left].copy_from_slice(&self.input);
         self.input.clear();
-        let room = &mut buffer[left..];
-        assert!(!room.is_empty(), "what is left is bounded");
-        if !self.is_readable {
+        // A client that has closed its side, or is gone, has its turns for all that it sent before.
+        if self.is_behind || !self.is_readable {
             return Ok(Received::Bytes(left));
         }
+        let room = &mut buffer[left..];
+        assert!(!room.is_empty(), "what is left is bounded");
         let more = match self.stream.read(room) {
             Ok(0) => return Ok(Received::End),
             Ok(more) => more,
@@ -114,44 +122,47 @@ impl Connection {
         Ok(Received::Bytes(left + more))
     }
 
-    /// Keeps `rest` for the next pass; memory that a large head has needed is given back.
+    /// Keeps `rest` for the next pass; memory that more has needed is given back.
     pub fn keep(&mut self, rest: &[u8]) {
-        if rest.is_empty() {
-            self.input = Vec::new();
-        } else {
-            self.input.extend_from_slice(rest);
-        }
+        self.input.extend_from_slice(rest);
+        self.input.shrink_to(2 * rest.len());
     }
 
-    /// Sends `bytes`, or keeps what the client does not take now.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends `bytes`, or keeps what the client does not take now. To a client that is gone nothing is
+    /// sent.
+    pub fn send(&mut self, bytes: &[u8]) {
         if self.has_output() {
             self.output.extend_from_slice(bytes);
-            return Ok(());
+            return;
         }
-        let sent = self.write(bytes)?;
-        self.output.extend_from_slice(&bytes[sent..]);
-        Ok(())
+        match self.write(bytes) {
+            Ok(sent) => self.output.extend_from_slice(&bytes[sent..]),
+            Err(_) => self.is_gone = true,
+        }
     }
 
     /// Sends what waits; returns whether anything went.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    pub fn flush(&mut self) -> io::Result<bool> {
+    pub fn flush(&mut self) -> bool {
         let output = std::mem::take(&mut self.output);
-        let sent = self.write(&output)?;
-        if sent < output.len() {
-            self.output = output;
-            self.output.drain(..sent);
+        match self.write(&output) {
+            Ok(sent) => {
+                if sent < output.len() {
+                    self.output = output;
+                    self.output.drain(..sent);
+                }
+                sent > 0
+            }
+            Err(_) => {
+                self.is_gone = true;
+                false
+            }
         }
-        Ok(sent > 0)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_gone {
+            return Ok(bytes.len());
+        }
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {

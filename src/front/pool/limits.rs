@@ -6,12 +6,15 @@
 //!
 //! Must not know what is served. Invariant: every limit is a number, none is "unlimited".
 
+use super::talk::Owes;
 use crate::error::{Error, Result};
 use crate::stamp::SECOND_NS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most header lines that there is room for, whatever the limit.
 pub const HEADERS_LIMIT: usize = 256;
+/// Connections above the limit that one worker gives time to read their refusal.
+pub const SURPLUS_MAX: usize = 64;
 /// Descriptors for all but connections: segments, listeners, polls, the directory, standard streams.
 const DESCRIPTORS_BESIDE: u64 = 128;
 
@@ -53,6 +56,15 @@ impl Limits {
     #[must_use]
     pub const fn target_bytes_max(&self) -> usize {
         self.head_bytes_max / 2
+    }
+
+    /// Nanoseconds that a client may take for what it owes.
+    #[must_use]
+    pub const fn patience_ns(&self, owes: Owes) -> u64 {
+        match owes {
+            Owes::Head => self.head_ns_max,
+            Owes::Body | Owes::Nothing => self.idle_ns_max,
+        }
     }
 
     /// Raises the limit on descriptors to what these connections need.

@@ -11,6 +11,7 @@
 
 use super::Shared;
 use super::connection::{Connection, Received};
+use super::limits::SURPLUS_MAX;
 use super::listener::{Accepted, Listener};
 use super::request::Refusal;
 use super::response::{CONTINUE, Responder};
@@ -35,8 +36,6 @@ const EVENTS_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 /// How long a last response is given to arrive.
 const LINGER_NS: u64 = 2 * SECOND_NS;
-/// Connections above the limit that are given time to read their refusal.
-const SURPLUS_MAX: usize = 64;
 /// How long stopping waits for clients to take their answers.
 const STOP_NS: u64 = SECOND_NS;
 
@@ -154,15 +153,14 @@ impl<C: Clock, K: Count> Worker<C, K> {
         connection.is_ending |= event.is_read_closed() || event.is_error();
         connection.is_readable |= event.is_readable() || connection.is_ending;
         if event.is_writable() && connection.has_output() {
-            match connection.flush() {
-                Err(_) => return self.remove(key),
-                Ok(true) => {
-                    connection.deadline = self.clock.now().after(self.shared.limits.write_ns_max);
-                }
-                Ok(false) => {}
-            }
+            let limits = &self.shared.limits;
+            let moved = connection.flush();
             if !connection.has_output() {
+                let patience_ns = limits.patience_ns(connection.talk.owes());
+                connection.deadline = self.clock.now().after(patience_ns);
                 self.settle(key);
+            } else if moved {
+                connection.deadline = self.clock.now().after(limits.write_ns_max);
             }
         } else if connection.is_readable {
             self.list(key);
@@ -188,7 +186,15 @@ impl<C: Clock, K: Count> Worker<C, K> {
         let last = self.shared.stopping.load(Ordering::SeqCst);
         let limits = &self.shared.limits;
         let mut listed = std::mem::take(&mut self.listed);
-        for key in listed.drain(..) {
+        let mut turns = 0;
+        for &key in &listed {
+            let room = limits
+                .pass_hits_max
+                .min(BATCH_HITS_MAX - batch.hits().len());
+            if room == 0 {
+                break;
+            }
+            turns += 1;
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };
@@ -205,10 +211,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 }
             };
             let stamp = self.clock.now();
-            let room = limits
-                .pass_hits_max
-                .min(BATCH_HITS_MAX - batch.hits().len());
             let before = self.answers.len();
+            let owed = connection.talk.owes();
             let heard = connection
                 .talk
                 .hear(bytes, limits, last, room, &mut self.answers);
@@ -216,28 +220,26 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 batch.push(stamp);
             }
             connection.keep(&bytes[heard.used..]);
-            let hit_any = heard.hit_count > 0;
-            match connection.talk.owes() {
-                // A head has its time from the first byte on, however it trickles in.
-                Owes::Head if connection.awaits_head && !hit_any => {}
-                Owes::Head => connection.deadline = stamp.after(limits.head_ns_max),
-                Owes::Body if !hit_any => {}
-                Owes::Body | Owes::Nothing if connection.has_ended => {}
-                Owes::Body | Owes::Nothing => connection.deadline = stamp.after(limits.idle_ns_max),
+            connection.is_behind = heard.more;
+            // Whatever is owed has its time from its beginning on, however it trickles in.
+            let owes = connection.talk.owes();
+            if (owes != owed || heard.hit_count > 0) && !connection.has_ended {
+                connection.deadline = stamp.after(limits.patience_ns(owes));
             }
-            connection.awaits_head = connection.talk.owes() == Owes::Head;
             let answer_count = self.answers.len() - before;
             if answer_count > 0 {
                 self.spoken.push((key, answer_count));
             } else if connection.talk.closes() {
                 self.settling.push((key, true));
             }
-            if heard.more || connection.is_readable {
+            if connection.has_work() {
                 connection.is_listed = true;
                 self.listed.push(key);
             }
         }
-        // The list of the next pass was begun in a new one; the storage is kept.
+        // Those for whom the batch had no room come first in the next pass. Its list was begun in a
+        // new one; the storage is kept.
+        listed.drain(..turns);
         listed.append(&mut self.listed);
         self.listed = listed;
         let outcome = self.answer();
@@ -301,8 +303,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 if refused {
                     connection.talk.end();
                 }
-                let is_sound = connection.send(&self.out).is_ok();
-                self.settling.push((key, is_sound));
+                connection.send(&self.out);
+                self.settling.push((key, true));
             }
         }
         drop(answers);
@@ -316,8 +318,12 @@ impl<C: Clock, K: Count> Worker<C, K> {
         };
         if connection.has_output() {
             connection.deadline = self.clock.now().after(self.shared.limits.write_ns_max);
-        } else if !connection.talk.closes() {
-            if connection.is_readable || connection.has_input() {
+        } else if connection.is_gone && (connection.talk.closes() || !connection.has_work()) {
+            self.remove(key);
+        } else if !connection.talk.closes() || connection.talk.owes() == Owes::Body {
+            // A body is read to its end even if the connection ends with it, for as long as a body
+            // may take, so that the system does not take the answer back.
+            if connection.has_work() {
                 self.list(key);
             }
         } else if connection.talk.ends_cleanly() && !connection.is_readable {
@@ -365,7 +371,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 "too many connections\n",
                 false,
             );
-            if connection.send(&self.out).is_err() || self.surplus >= SURPLUS_MAX {
+            connection.send(&self.out);
+            if connection.is_gone || self.surplus >= SURPLUS_MAX {
                 return;
             }
             self.surplus += 1;
@@ -413,10 +420,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
             self.responder
                 .refusal(&mut self.out, refusal, text_of(refusal), false);
             connection.talk.end();
-            match connection.send(&self.out) {
-                Ok(()) => self.settle(key),
-                Err(_) => self.remove(key),
-            }
+            connection.send(&self.out);
+            self.settle(key);
         }
     }
 }
