@@ -15,8 +15,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub const HEADERS_LIMIT: usize = 256;
 /// Connections above the limit that one worker gives time to read their refusal.
 pub const SURPLUS_MAX: usize = 64;
-/// Descriptors for all but connections: segments, listeners, polls, the directory, standard streams.
-const DESCRIPTORS_BESIDE: u64 = 128;
+/// Descriptors for all but workers: segments, listeners, the directory, standard streams.
+const DESCRIPTORS_BESIDE: u64 = 64;
+/// Descriptors of a worker beside its connections: its poll, what wakes it, its listener, and one that
+/// is refused at once.
+const DESCRIPTORS_PER_WORKER: u64 = 4 + SURPLUS_MAX as u64;
 
 /// The limits of a front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +70,13 @@ impl Limits {
         }
     }
 
-    /// Raises the limit on descriptors to what these connections need.
+    /// Raises the limit on descriptors to what these connections and so many workers need.
     ///
     /// # Errors
     /// The system does not allow so many; the message says how many it does.
-    pub fn raise_descriptors(&self) -> Result<()> {
-        let needed = self.connections_max as u64 + DESCRIPTORS_BESIDE;
+    pub fn raise_descriptors(&self, workers: usize) -> Result<()> {
+        let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_PER_WORKER * workers as u64;
+        let needed = self.connections_max as u64 + beside;
         let had = getrlimit(Resource::Nofile);
         if had.current.is_none_or(|current| current >= needed) {
             return Ok(());

@@ -92,7 +92,7 @@ pub fn start_with<C: Clock, K: Count>(
     plan: Plan<C>,
     counter: impl Fn() -> K,
 ) -> Result<Box<dyn Front>> {
-    plan.limits.raise_descriptors()?;
+    plan.limits.raise_descriptors(plan.workers)?;
     let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
     sockopt::set_tcp_nodelay(&plan.listener, true).map_err(|cause| failed(cause.into()))?;
     listen(&plan.listener, BACKLOG).map_err(|cause| failed(cause.into()))?;
