@@ -5,7 +5,7 @@
 //! gets the same buffer back with the tallies filled in. A batch holds the only sender of its
 //! worker's replies, so a funnel that is gone is noticed at once.
 //!
-//! Whoever waits sleeps until a [`Bell`] rings. After a batch of one hit it sleeps at once, which
+//! Whoever waits sleeps until a bell rings. After a batch of one hit it sleeps at once, which
 //! saves a quarter of what a lone client costs; after a larger one it first yields the processor a few
 //! times, since under load the other side is about to answer, and two threads on one core then pass
 //! the work on without waking each other.
