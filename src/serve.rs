@@ -124,10 +124,11 @@ fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
 
 fn start_line(options: &Options, address: &str, recovered: &Recovered, inlet: &Inlet) -> String {
     let window = duration(options.window_ns);
+    let hit_count = recovered.hit_count();
     let mut line = format!(
-        "listening on {address}, data in {}, recovered {} hits",
+        "listening on {address}, data in {}, recovered {hit_count} hit{}",
         options.data.display(),
-        recovered.hit_count()
+        if hit_count == 1 { "" } else { "s" }
     );
     if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
         let estimated = if status.estimated { ", estimated" } else { "" };

@@ -1,7 +1,12 @@
 //! The pool: a fixed number of workers, each with its own poll over its share of the connections.
 //!
 //! Owns what all workers share, and starting and stopping them. Every worker watches the one listening
-//! socket; whoever is woken takes what waits.
+//! socket; whoever is woken takes what waits. Measured against a socket for each of two workers with
+//! `SO_REUSEPORT` (two cores, wrk on the same, two runs): one connection has the same latency (p50 29 µs
+//! each); 64 connections are shared 3 to 1 and 5 to 1 here, 1 to 1 there; a connection per request costs
+//! 26 and 31 µs of CPU here, 22 and 24 there, for the worker that is woken in vain. It was not chosen all
+//! the same: two servers started on one port by mistake would then share it without a word, and each
+//! would count a part. With one worker, the default, the two are one.
 //!
 //! Must not know how hits are counted: a [`Count`] takes a pass's batch and gives it back with the
 //! tallies. Invariant: threads and buffers are fixed at the start, connections are bounded.
