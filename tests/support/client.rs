@@ -76,6 +76,18 @@ impl Client {
         }
     }
 
+    /// Whether anything comes within `patience`, be it the end.
+    pub fn has_within(&mut self, patience: Duration) -> io::Result<bool> {
+        let stream = self.stream.get_mut();
+        stream.set_read_timeout(Some(patience))?;
+        let found = stream.peek(&mut [0]);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        match found {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            _ => Ok(true),
+        }
+    }
+
     /// Reads one answer. After a HEAD there is no body, whatever the head says.
     pub fn receive(&mut self, is_head: bool) -> io::Result<Answer> {
         let mut head = String::new();

@@ -4,7 +4,8 @@
 //! whether there is a last answer. Bytes may come in any pieces: the answers are the same.
 //!
 //! Must not know of sockets, batches or tallies. Invariants: every complete and valid head is one hit,
-//! whatever follows it; behind a refusal, or an answer that closes, nothing is a hit any more.
+//! whatever follows it; behind a refusal, or an answer that closes, nothing is a hit any more, and
+//! nothing is answered.
 
 use super::body::{Drain, Drained};
 use super::limits::Limits;
@@ -160,11 +161,14 @@ impl Talk {
                         Drained::More => break,
                         Drained::Done if self.closes => self.phase = Phase::Ignored,
                         Drained::Done => self.phase = Phase::Head,
+                        // The client was told that nothing follows the answer before.
+                        Drained::Malformed if self.closes => self.end(),
                         Drained::Malformed => self.refuse(Refusal::BadRequest, answers),
                         Drained::PastBound => self.end(),
                     }
                 }
-                // Blank lines before a head are no part of it.
+                // Blank lines before a head are no part of it, nor is half of one.
+                Phase::Head if rest == b"\r" => break,
                 Phase::Head if rest[0] == b'\n' => heard.used += 1,
                 Phase::Head if rest.starts_with(b"\r\n") => heard.used += 2,
                 Phase::Head if heard.hit_count == room => {
