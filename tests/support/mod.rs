@@ -16,3 +16,4 @@ pub mod ledger;
 pub mod rig;
 pub mod seed;
 pub mod server;
+pub mod talking;
