@@ -40,6 +40,10 @@ const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// What the system may keep of what a client has sent or not read yet, each way; with its own records it
+/// takes twice that. Left to itself it keeps megabytes for everyone who does not read, and calls a client
+/// that reads slowly stalled, since it wants a third of that free before it takes more.
+const SOCKET_BYTES: usize = 32 << 10;
 
 /// Where the hits of a pass go, and come back from with their tallies.
 pub trait Count: Send + 'static {
@@ -100,6 +104,9 @@ pub fn start_with<C: Clock, K: Count>(
     plan.limits.raise_descriptors(plan.workers)?;
     let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
     sockopt::set_tcp_nodelay(&plan.listener, true).map_err(|cause| failed(cause.into()))?;
+    sockopt::set_socket_send_buffer_size(&plan.listener, SOCKET_BYTES)
+        .and_then(|()| sockopt::set_socket_recv_buffer_size(&plan.listener, SOCKET_BYTES))
+        .map_err(|cause| failed(cause.into()))?;
     listen(&plan.listener, BACKLOG).map_err(|cause| failed(cause.into()))?;
     plan.listener.set_nonblocking(true).map_err(failed)?;
     let shared = Arc::new(Shared {
