@@ -124,8 +124,12 @@ impl Connection {
 
     /// Keeps `rest` for the next pass; memory that more has needed is given back.
     pub fn keep(&mut self, rest: &[u8]) {
-        self.input.extend_from_slice(rest);
-        self.input.shrink_to(2 * rest.len());
+        if rest.is_empty() {
+            self.input = Vec::new();
+        } else {
+            self.input.reserve_exact(rest.len());
+            self.input.extend_from_slice(rest);
+        }
     }
 
     /// Sends `bytes`, or keeps what the client does not take now. To a client that is gone nothing is
@@ -136,7 +140,10 @@ impl Connection {
             return;
         }
         match self.write(bytes) {
-            Ok(sent) => self.output.extend_from_slice(&bytes[sent..]),
+            Ok(sent) => {
+                self.output.reserve_exact(bytes.len() - sent);
+                self.output.extend_from_slice(&bytes[sent..]);
+            }
             Err(_) => self.is_gone = true,
         }
     }

@@ -34,7 +34,7 @@ use std::time::Duration;
 const EVENTS_MAX: usize = 256;
 /// How much is read from a connection at once, beside a head that is not complete yet. What one pass
 /// has no room for is kept, and copied in the next: it is not much more than a pass can use.
-const READ_BYTES: usize = 8 << 10;
+const READ_BYTES: usize = 4 << 10;
 /// How long a last response is given to arrive.
 const LINGER_NS: u64 = 2 * SECOND_NS;
 /// How long stopping waits for clients to take their answers.
