@@ -63,6 +63,13 @@ pub fn asked_for() -> Option<u64> {
     Some(text.parse().expect("TALLYD_TEST_SEED is a number"))
 }
 
+/// How many seeds to go through: as many as `TALLYD_TEST_COUNT` says, or else `usual`.
+pub fn count(usual: u64) -> u64 {
+    std::env::var("TALLYD_TEST_COUNT").map_or(usual, |text| {
+        text.parse().expect("TALLYD_TEST_COUNT is a number")
+    })
+}
+
 /// Runs `test` with the seeds 0 to `count` - 1, or with the one that was asked for.
 pub fn for_seeds(count: u64, test: impl Fn(u64)) {
     let seeds = asked_for().map_or(0..count, |seed| seed..seed + 1);
