@@ -25,6 +25,7 @@
 //! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs` |
 //! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs` |
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
+//! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |
 //! | No lock, no `static mut`, no unsafe code; the arrows below. | `tests/house.rs` |
 //!

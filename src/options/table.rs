@@ -5,7 +5,7 @@
 //! Must not know what the options do. Invariant: every default is within its own limits.
 
 use crate::front;
-use crate::front::pool::limits::HEADERS_LIMIT;
+use crate::front::pool::limits::{HEAD_BYTES_LIMIT, HEADERS_LIMIT};
 use crate::notation::duration;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use std::fmt::Write;
@@ -130,7 +130,7 @@ pub const FLAGS: [Flag; 15] = [
     ),
     flag(
         "head-bytes",
-        Takes::Number(256, 1 << 20),
+        Takes::Number(256, HEAD_BYTES_LIMIT as u64),
         "16384",
         "bytes of a request head, and twice those of its target; a longer one is answered 431 or 414",
     ),
