@@ -319,11 +319,13 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             }
             Err(cause) => {
                 let unsynced = self.journal.end() - self.journal.synced_end();
-                match self.settings.policy {
-                    SyncPolicy::Always => {
-                        log::error!("{cause}; {unsynced} hits are refused for it")
-                    }
-                    _ => log::error!("{cause}; a power cut may now lose the last {unsynced} hits"),
+                let lost = match self.settings.policy {
+                    SyncPolicy::Always => "are refused for it",
+                    _ => "may now be lost by a power cut",
+                };
+                // One line when it begins; another says when it is over.
+                if self.status.sync_failure.is_none() {
+                    log::error!("{cause}; {unsynced} hits {lost}");
                 }
                 self.sync_failed(cause);
             }
