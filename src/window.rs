@@ -33,12 +33,6 @@ impl<D: Disk> Window<D> {
         })
     }
 
-    /// Its length in nanoseconds.
-    #[must_use]
-    pub const fn length_ns(&self) -> u64 {
-        self.length_ns
-    }
-
     /// Damaged records that left the window so far.
     #[must_use]
     pub const fn damaged_count(&self) -> u64 {

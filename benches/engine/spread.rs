@@ -37,13 +37,13 @@ impl Spread {
         let mut journal = spread.journal()?;
         for turn in 0..spread.record_count / TURN_HITS_MAX as u64 {
             let first = turn * TURN_HITS_MAX as u64;
-            let turn = first..first + TURN_HITS_MAX as u64;
             journal.begin(
                 TURN_HITS_MAX,
-                spread.stamp(turn.end),
+                spread.stamp(first + TURN_HITS_MAX as u64),
                 anchor(spread.stamp(first)),
             )?;
-            turn.for_each(|place| journal.append(spread.stamp(place)));
+            let stamps = (0..TURN_HITS_MAX).map(|index| spread.stamp(first + index as u64));
+            journal.append_all(stamps);
             journal.flush()?;
         }
         Ok(spread)

@@ -250,14 +250,6 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Puts one record into the buffer.
-    ///
-    /// # Panics
-    /// As [`Journal::append_all`] does.
-    pub fn append(&mut self, stamp: Stamp) {
-        self.append_all(std::iter::once(stamp));
-    }
-
     /// Puts a record for each of `stamps` into the buffer.
     ///
     /// # Panics
