@@ -10,6 +10,7 @@
 
 use std::error::Error;
 use std::net::TcpListener;
+use std::sync::Arc;
 use tallyd::alarm::Alarm;
 use tallyd::clock::SystemClock;
 use tallyd::front::pool::{self, Count};
@@ -68,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         clock: SystemClock,
         alarm: Alarm::new(|cause| panic!("{cause}")),
         limits: options.limits,
+        desk: None,
+        gauges: Arc::default(),
     };
     let _front = pool::start_with(plan, Nothing::new)?;
     println!("listening on {address}");

@@ -73,6 +73,8 @@ pub fn serve(options: &Options) -> Result<()> {
         clock: SystemClock,
         alarm,
         limits: options.limits,
+        desk: None,
+        gauges: Arc::default(),
     };
     let front = front::start(options.front, plan);
     if front.is_ok() {

@@ -273,7 +273,7 @@ fn every_stream_is_answered_and_counted_as_the_model_says() {
         see(format!("{:?}, closes: {}", told.owes, told.closes));
         for answer in &told.answers {
             see(match answer {
-                Answer::Hit(form) => format!("hit, stays: {}", form.stays),
+                Answer::Response(form) => format!("hit, stays: {}", form.stays),
                 Answer::Continue => "continue".to_owned(),
                 Answer::Refused(refusal) => refusal.code().to_string(),
             });

@@ -173,8 +173,8 @@ fn the_same_bytes_cut_at_every_place_are_answered_and_counted_the_same() {
     for case in cases() {
         let whole = told([&case.bytes[..]]);
         let codes = whole.answers.iter().map(|answer| match answer {
-            Answer::Hit(form) if form.is_head => "200h".to_owned(),
-            Answer::Hit(_) => "200".to_owned(),
+            Answer::Response(form) if form.is_head => "200h".to_owned(),
+            Answer::Response(_) => "200".to_owned(),
             Answer::Continue => "100".to_owned(),
             Answer::Refused(refusal) => refusal.code().to_string(),
         });

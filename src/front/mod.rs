@@ -4,9 +4,14 @@
 //! and the alarm; it answers every request with the tally that its batch came back with, and an error
 //! where it came back refused. Which front there is makes no difference to anything behind the inlet.
 //!
+//! The operator's requests come in by a door of their own, and are served by the pool whichever front
+//! takes the hits; what they are answered with is made by an [`desk::Operator`].
+//!
 //! Must not know of the funnel, the window or the journal: it can only append. Invariant: a request
-//! is answered with a tally only after its batch came back counted.
+//! is answered with a tally only after its batch came back counted, and no operator's request counts.
 
+pub mod desk;
+pub mod gauges;
 pub mod pool;
 mod tiny;
 
@@ -14,8 +19,11 @@ use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::hit::Inlet;
+use desk::Desk;
+use gauges::Gauges;
 use pool::limits::Limits;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 /// What goes with a hit that is not counted.
 const REFUSED_TEXT: &str = "not counted: the disk does not take the record\n";
@@ -57,6 +65,10 @@ pub struct Plan<C> {
     pub alarm: Alarm,
     /// What clients may take; kept by the pool alone.
     pub limits: Limits,
+    /// The operator's door, if there is one.
+    pub desk: Option<Desk>,
+    /// What is counted besides hits; kept by the pool alone.
+    pub gauges: Arc<Gauges>,
 }
 
 /// A front that runs.
@@ -65,13 +77,29 @@ pub trait Front {
     fn stop(self: Box<Self>);
 }
 
-/// Starts a front.
+/// Two that run beside each other.
+struct Both(Box<dyn Front>, Box<dyn Front>);
+
+impl Front for Both {
+    fn stop(self: Box<Self>) {
+        self.0.stop();
+        self.1.stop();
+    }
+}
+
+/// Starts a front, and the operator's desk with it.
 ///
 /// # Errors
 /// A thread or a descriptor cannot be had.
-pub fn start<C: Clock>(kind: Kind, plan: Plan<C>) -> Result<Box<dyn Front>> {
+pub fn start<C: Clock>(kind: Kind, mut plan: Plan<C>) -> Result<Box<dyn Front>> {
     match kind {
         Kind::Pool => pool::start(plan),
-        Kind::TinyHttp => tiny::start(plan),
+        Kind::TinyHttp => match plan.desk.take() {
+            None => tiny::start(plan),
+            Some(desk) => {
+                let desk = pool::start_desk(desk, &plan)?;
+                Ok(Box::new(Both(tiny::start(plan)?, desk)))
+            }
+        },
     }
 }

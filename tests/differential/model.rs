@@ -39,7 +39,7 @@ pub fn expected(stream: &[u8], limits: &Limits) -> Told {
             answers.push(Answer::Continue);
         }
         let stays = request.stays && !past_bound;
-        answers.push(Answer::Hit(Form {
+        answers.push(Answer::Response(Form {
             version: request.version,
             stays,
             is_head: request.is_head,

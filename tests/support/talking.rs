@@ -34,24 +34,24 @@ pub fn tell<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits, roo
         left.extend_from_slice(piece);
         loop {
             let (before, closed) = (answers.len(), talk.closes());
-            let heard = talk.hear(&left, limits, false, room, &mut answers);
+            let heard = talk.hear(&left, limits, false, room, &mut answers, |_| {});
             assert!(heard.used <= left.len(), "{heard:?}");
-            assert!(heard.hit_count <= room, "{heard:?}");
+            assert!(heard.head_count <= room, "{heard:?}");
             assert!(!closed || answers.len() == before, "{answers:?}");
             left.drain(..heard.used);
-            hit_count += heard.hit_count;
+            hit_count += heard.head_count;
             if !heard.more {
                 break;
             }
-            assert_eq!(heard.hit_count, room, "there was no room: {heard:?}");
+            assert_eq!(heard.head_count, room, "there was no room: {heard:?}");
         }
         // What waits is a head, which is bounded, or half a blank line.
         assert!(left.len() < limits.head_bytes_max, "{}", left.len());
     }
-    let hits = |answer: &&Answer| matches!(answer, Answer::Hit(_));
+    let hits = |answer: &&Answer| matches!(answer, Answer::Response(_));
     assert_eq!(answers.iter().filter(hits).count(), hit_count);
     let open = answers.iter().take_while(|answer| match answer {
-        Answer::Hit(form) => form.stays,
+        Answer::Response(form) => form.stays,
         Answer::Continue => true,
         Answer::Refused(_) => false,
     });

@@ -10,7 +10,9 @@
 //! Must not know what a request is worth. Invariant: while output waits, or a request that was read
 //! waits for its turn, nothing is read.
 
-use super::talk::Talk;
+use super::talk::{Form, Talk};
+use crate::front::desk::Task;
+use crate::front::gauges::Side;
 use crate::stamp::Stamp;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,8 +34,14 @@ pub struct Connection {
     input: Vec<u8>,
     /// To be sent.
     output: Vec<u8>,
+    /// Which door it came in by.
+    pub side: Side,
     /// What it has said so far.
     pub talk: Talk,
+    /// What it has asked for and has not been told yet; only an operator asks.
+    pub task: Option<Box<dyn Task>>,
+    /// How that is to be told.
+    pub form: Form,
     /// When patience ends.
     pub deadline: Stamp,
     /// Whether something that was received waits for its turn.
@@ -53,14 +61,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection just accepted, to be closed at `deadline` if nothing comes.
+    /// A connection just accepted on a side, to be closed at `deadline` if nothing comes.
     #[must_use]
-    pub const fn new(stream: TcpStream, deadline: Stamp) -> Self {
+    pub const fn new(stream: TcpStream, side: Side, deadline: Stamp) -> Self {
         Self {
             stream,
             input: Vec::new(),
             output: Vec::new(),
+            side,
             talk: Talk::new(),
+            task: None,
+            form: Form::LAST,
             deadline,
             is_behind: false,
             is_gone: false,

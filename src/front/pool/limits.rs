@@ -19,11 +19,13 @@ pub const HEAD_BYTES_LIMIT: usize = 64 << 10;
 pub const HEADERS_LIMIT: usize = 256;
 /// Connections above the limit that one worker gives time to read their refusal.
 pub const SURPLUS_MAX: usize = 64;
+/// Connections of operators at once; one more is refused with 503.
+pub const OPERATORS_MAX: usize = 32;
 /// Descriptors for all but workers: segments, listeners, the directory, standard streams.
-const DESCRIPTORS_BESIDE: u64 = 64;
-/// Descriptors of a worker beside its connections: its poll, what wakes it, its listener, and one that
+const DESCRIPTORS_BESIDE: u64 = 64 + OPERATORS_MAX as u64;
+/// Descriptors of a worker beside its connections: its poll, what wakes it, its listeners, and one that
 /// is refused at once.
-const DESCRIPTORS_PER_WORKER: u64 = 4 + SURPLUS_MAX as u64;
+const DESCRIPTORS_PER_WORKER: u64 = 5 + SURPLUS_MAX as u64;
 
 /// The limits of a front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

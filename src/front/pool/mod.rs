@@ -15,11 +15,15 @@ mod body;
 mod connection;
 pub mod limits;
 mod listener;
+mod pass;
 pub mod request;
 mod response;
 pub mod talk;
+mod tasks;
 mod worker;
 
+use super::desk::{Desk, Operator};
+use super::gauges::{Gauges, Side};
 use super::{Front, Plan};
 use crate::alarm::Alarm;
 use crate::clock::Clock;
@@ -32,12 +36,11 @@ use rustix::net::{listen, sockopt};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use worker::Worker;
+use worker::{Door, Worker};
 
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// What the system may keep of what a client has sent or not read yet, each way; with its own records it
@@ -74,8 +77,9 @@ struct Shared {
     limits: Limits,
     alarm: Alarm,
     stopping: AtomicBool,
-    /// Connections open, those above the limit not among them.
-    open: AtomicUsize,
+    gauges: Arc<Gauges>,
+    /// Who answers at the operator's door; there is one just as long as there is that door.
+    operator: Option<Arc<dyn Operator>>,
 }
 
 struct PoolFront {
@@ -98,32 +102,58 @@ pub fn start<C: Clock>(plan: Plan<C>) -> Result<Box<dyn Front>> {
 /// # Errors
 /// As [`start`].
 pub fn start_with<C: Clock, K: Count>(
-    plan: Plan<C>,
+    mut plan: Plan<C>,
     counter: impl Fn() -> K,
 ) -> Result<Box<dyn Front>> {
-    plan.limits.raise_descriptors(plan.workers)?;
-    let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
-    sockopt::set_tcp_nodelay(&plan.listener, true).map_err(|cause| failed(cause.into()))?;
-    sockopt::set_socket_send_buffer_size(&plan.listener, SOCKET_BYTES)
-        .and_then(|()| sockopt::set_socket_recv_buffer_size(&plan.listener, SOCKET_BYTES))
-        .map_err(|cause| failed(cause.into()))?;
-    listen(&plan.listener, BACKLOG).map_err(|cause| failed(cause.into()))?;
-    plan.listener.set_nonblocking(true).map_err(failed)?;
-    let shared = Arc::new(Shared {
+    let desk = plan.desk.take();
+    let shared = share(&plan, desk.as_ref());
+    let mut doors = vec![(Side::Hits, plan.listener)];
+    doors.extend(desk.map(|desk| (Side::Operator, desk.listener)));
+    start_workers(shared, &doors, plan.workers, &plan.clock, counter)
+}
+
+/// Starts a pool of one worker for the operator's door alone, beside another front that has the rest of
+/// `plan`.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_desk<C: Clock>(desk: Desk, plan: &Plan<C>) -> Result<Box<dyn Front>> {
+    let shared = share(plan, Some(&desk));
+    let doors = [(Side::Operator, desk.listener)];
+    start_workers(shared, &doors, 1, &plan.clock, || plan.inlet.line())
+}
+
+fn share<C>(plan: &Plan<C>, desk: Option<&Desk>) -> Shared {
+    Shared {
         limits: plan.limits,
-        alarm: plan.alarm,
+        alarm: plan.alarm.clone(),
         stopping: AtomicBool::new(false),
-        open: AtomicUsize::new(0),
-    });
+        gauges: Arc::clone(&plan.gauges),
+        operator: desk.map(|desk| Arc::clone(&desk.operator)),
+    }
+}
+
+fn start_workers<C: Clock, K: Count>(
+    shared: Shared,
+    doors: &[(Side, TcpListener)],
+    count: usize,
+    clock: &C,
+    counter: impl Fn() -> K,
+) -> Result<Box<dyn Front>> {
+    shared.limits.raise_descriptors(count)?;
+    let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
+    for (_, listener) in doors {
+        prepare(listener).map_err(failed)?;
+    }
+    let shared = Arc::new(shared);
     let mut front = PoolFront {
         shared: Arc::clone(&shared),
-        wakers: Vec::with_capacity(plan.workers),
-        workers: Vec::with_capacity(plan.workers),
+        wakers: Vec::with_capacity(count),
+        workers: Vec::with_capacity(count),
     };
-    for index in 0..plan.workers {
-        let (poll, waker, listener) = watch(&plan.listener).map_err(failed)?;
-        let clock = plan.clock.clone();
-        let worker = Worker::new(Arc::clone(&shared), poll, listener, clock, counter());
+    for index in 0..count {
+        let (poll, waker, doors) = watch(doors).map_err(failed)?;
+        let worker = Worker::new(Arc::clone(&shared), poll, doors, clock.clone(), counter());
         front.wakers.push(waker);
         let thread = shared
             .alarm
@@ -133,14 +163,32 @@ pub fn start_with<C: Clock, K: Count>(
     Ok(Box::new(front))
 }
 
-/// A poll that watches `listener`, and what wakes it.
-fn watch(listener: &TcpListener) -> io::Result<(Poll, Waker, Listener)> {
+/// Sets what every connection inherits from its listener.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(listener, true)?;
+    sockopt::set_socket_send_buffer_size(listener, SOCKET_BYTES)?;
+    sockopt::set_socket_recv_buffer_size(listener, SOCKET_BYTES)?;
+    listen(listener, BACKLOG)?;
+    listener.set_nonblocking(true)
+}
+
+/// A poll that watches `doors`, and what wakes it.
+fn watch(doors: &[(Side, TcpListener)]) -> io::Result<(Poll, Waker, Vec<Door>)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
-    let mut socket = mio::net::TcpListener::from_std(listener.try_clone()?);
-    poll.registry()
-        .register(&mut socket, LISTENER, Interest::READABLE)?;
-    Ok((poll, waker, Listener::new(socket)))
+    let mut watched = Vec::with_capacity(doors.len());
+    for (place, (side, listener)) in doors.iter().enumerate() {
+        let token = Token(WAKER.0 - 1 - place);
+        let mut socket = mio::net::TcpListener::from_std(listener.try_clone()?);
+        poll.registry()
+            .register(&mut socket, token, Interest::READABLE)?;
+        watched.push(Door {
+            side: *side,
+            token,
+            listener: Listener::new(socket),
+        });
+    }
+    Ok((poll, waker, watched))
 }
 
 impl Front for PoolFront {

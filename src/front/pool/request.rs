@@ -32,6 +32,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every refusal there is, in the order of their codes.
+    pub const ALL: [Self; 6] = [
+        Self::BadRequest,
+        Self::TimedOut,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::Unavailable,
+        Self::VersionUnknown,
+    ];
+
     /// The status code.
     #[must_use]
     pub const fn code(self) -> u16 {

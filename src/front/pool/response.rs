@@ -8,6 +8,7 @@
 
 use super::request::{Refusal, Version};
 use super::talk::Form;
+use crate::front::desk::Page;
 use crate::notation;
 use crate::stamp::SECOND_NS;
 use std::io::Write;
@@ -71,6 +72,26 @@ impl Responder {
         if !form.is_head {
             out.extend_from_slice(digits);
             out.push(b'\n');
+        }
+    }
+
+    /// Appends what an operator asked for.
+    pub fn page(&self, out: &mut Vec<u8>, page: &Page, form: Form) {
+        let Page {
+            status,
+            media,
+            headers,
+            body,
+        } = page;
+        let (date, length) = (&self.date, body.len());
+        let _infallible = write!(
+            out,
+            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: {media}\r\nCache-Control: no-store\r\n\
+             {headers}Content-Length: {length}"
+        );
+        out.extend_from_slice(end_of_head(form));
+        if !form.is_head {
+            out.extend_from_slice(body);
         }
     }
 

@@ -3,13 +3,13 @@
 //! Owns the state between two reads: whether a head, a body or nothing of interest comes next, and
 //! whether there is a last answer. Bytes may come in any pieces: the answers are the same.
 //!
-//! Must not know of sockets, batches or tallies. Invariants: every complete and valid head is one hit,
-//! whatever follows it; behind a refusal, or an answer that closes, nothing is a hit any more, and
-//! nothing is answered.
+//! Must not know of sockets, batches or tallies, nor which requests count. Invariants: every complete and
+//! valid head has one response, whatever follows it; behind a refusal, or an answer that closes, nothing
+//! is a head any more, and nothing is answered.
 
 use super::body::{Drain, Drained};
 use super::limits::Limits;
-use super::request::{Body, Head, HeadLimits, Refusal, Version, parse};
+use super::request::{Body, Head, HeadLimits, Refusal, Request, Version, parse};
 
 /// What the request has to say about its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ impl Form {
 /// What the client is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The tally of a hit.
-    Hit(Form),
+    /// What belongs to a complete head: the tally of a hit, or what an operator asked for.
+    Response(Form),
     /// To go on with the body.
     Continue,
     /// That it is refused.
@@ -69,10 +69,10 @@ pub enum Owes {
 pub struct Heard {
     /// How many were used up. The others are to be given again, with what follows them.
     pub used: usize,
-    /// Whether there is more to do without any further byte: there was no room for more hits.
+    /// Whether there is more to do without any further byte: there was no room for more heads.
     pub more: bool,
-    /// How many hits there were.
-    pub hit_count: usize,
+    /// How many complete heads there were.
+    pub head_count: usize,
 }
 
 /// One client's side of the conversation.
@@ -132,8 +132,8 @@ impl Talk {
         self.phase = Phase::Ignored;
     }
 
-    /// Uses up what it can of `bytes` and appends to `answers`, with at most `room` hits. With `last`,
-    /// every answer closes the connection.
+    /// Uses up what it can of `bytes` and appends to `answers`, with at most `room` complete heads, each
+    /// of which is shown to `heads`. With `last`, every answer closes the connection.
     pub fn hear(
         &mut self,
         bytes: &[u8],
@@ -141,11 +141,12 @@ impl Talk {
         last: bool,
         room: usize,
         answers: &mut Vec<Answer>,
+        mut heads: impl FnMut(&Request<'_>),
     ) -> Heard {
         let mut heard = Heard {
             used: 0,
             more: false,
-            hit_count: 0,
+            head_count: 0,
         };
         while heard.used < bytes.len() {
             let rest = &bytes[heard.used..];
@@ -171,7 +172,7 @@ impl Talk {
                 Phase::Head if rest == b"\r" => break,
                 Phase::Head if rest[0] == b'\n' => heard.used += 1,
                 Phase::Head if rest.starts_with(b"\r\n") => heard.used += 2,
-                Phase::Head if heard.hit_count == room => {
+                Phase::Head if heard.head_count == room => {
                     heard.more = true;
                     break;
                 }
@@ -183,14 +184,15 @@ impl Talk {
                     Head::Refused(refusal) => self.refuse(refusal, answers),
                     Head::Complete { request, bytes } => {
                         heard.used += bytes;
-                        heard.hit_count += 1;
+                        heard.head_count += 1;
+                        heads(&request);
                         self.owes_head = false;
                         let too_long = Drain::exceeds(&request.body, limits.body_bytes_max);
                         let stays = request.stays && !too_long && !last;
                         if request.expects_continue && !too_long {
                             answers.push(Answer::Continue);
                         }
-                        answers.push(Answer::Hit(Form {
+                        answers.push(Answer::Response(Form {
                             version: request.version,
                             stays,
                             is_head: request.method == "HEAD",

@@ -1,0 +1,117 @@
+//! What the pool counts besides hits: connections, and what it refused.
+//!
+//! Owns numbers that several workers add to and an operator reads. They are statistics: each is exact by
+//! itself, and no two are of the same instant.
+//!
+//! Must not know what is served. Invariant: a number here decides nothing but whether one connection
+//! more is let in.
+
+use super::pool::request::Refusal;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Which door a connection has come in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its requests count.
+    Hits,
+    /// Its requests are an operator's.
+    Operator,
+}
+
+/// The gauges of one process.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Connections of each side that are open, those above the limit not among them.
+    open: [AtomicUsize; 2],
+    /// Connections of each side that were let in.
+    accepted: [AtomicU64; 2],
+    /// Connections of each side that found no room.
+    surplus: [AtomicU64; 2],
+    /// Requests for hits that were refused, by their refusal.
+    refused: [AtomicU64; Refusal::ALL.len()],
+    /// Requests of operators.
+    asked: AtomicU64,
+}
+
+impl Gauges {
+    /// Lets one connection more in, or says that there are `max` already.
+    #[must_use]
+    pub fn enter(&self, side: Side, max: usize) -> bool {
+        let open = &self.open[side as usize];
+        if open.fetch_add(1, Ordering::Relaxed) >= max {
+            open.fetch_sub(1, Ordering::Relaxed);
+            self.surplus[side as usize].fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        self.accepted[side as usize].fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// One that was let in is gone.
+    pub fn leave(&self, side: Side) {
+        self.open[side as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A request for a hit was refused.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An operator has asked.
+    pub fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self, side: Side) -> usize {
+        self.open[side as usize].load(Ordering::Relaxed)
+    }
+
+    /// Connections that were let in so far.
+    #[must_use]
+    pub fn accepted(&self, side: Side) -> u64 {
+        self.accepted[side as usize].load(Ordering::Relaxed)
+    }
+
+    /// Connections that found no room so far.
+    #[must_use]
+    pub fn surplus(&self, side: Side) -> u64 {
+        self.surplus[side as usize].load(Ordering::Relaxed)
+    }
+
+    /// Requests for hits that were refused so far.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize].load(Ordering::Relaxed)
+    }
+
+    /// Requests of operators so far.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_than_there_is_room_for_is_not_let_in() {
+        let gauges = Gauges::default();
+        assert!(gauges.enter(Side::Hits, 1));
+        assert!(!gauges.enter(Side::Hits, 1));
+        assert!(gauges.enter(Side::Operator, 1));
+        gauges.leave(Side::Hits);
+        assert!(gauges.enter(Side::Hits, 1));
+        let of = |side| {
+            (
+                gauges.open(side),
+                gauges.accepted(side),
+                gauges.surplus(side),
+            )
+        };
+        assert_eq!((of(Side::Hits), of(Side::Operator)), ((1, 2, 1), (1, 1, 0)));
+    }
+}

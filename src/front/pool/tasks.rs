@@ -1,0 +1,37 @@
+//! What operators have asked for, answered a piece at a time.
+//!
+//! Owns the turns of the tasks: after each pass one of them does one piece, so that an answer of any
+//! length delays hits by no more than a piece of it. A connection that waits for its page is not read.
+//!
+//! Must not know what a page says. Invariant: a task ends with its connection.
+
+use super::Count;
+use super::worker::Worker;
+use crate::clock::Clock;
+
+impl<C: Clock, K: Count> Worker<C, K> {
+    /// Does one piece of one task, and sends its page if that was the last.
+    pub(super) fn take_step(&mut self) {
+        let Some(key) = self.tasks.pop_front() else {
+            return;
+        };
+        // The place of a connection that is gone may be somebody else's by now.
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(task) = &mut connection.task else {
+            return;
+        };
+        let Some(page) = task.step() else {
+            connection.deadline = self.clock.now().after(self.shared.limits.idle_ns_max);
+            self.tasks.push_back(key);
+            return;
+        };
+        connection.task = None;
+        self.out.clear();
+        self.responder.set_date(self.clock.wall_ns());
+        self.responder.page(&mut self.out, &page, connection.form);
+        connection.send(&self.out);
+        self.settle(key);
+    }
+}
