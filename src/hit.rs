@@ -14,6 +14,7 @@
 //! has grown to its worker's pass; a line has at most one batch under way; whatever is put into a
 //! channel, or makes an end of it, is followed by a ring.
 
+use crate::meter::Meters;
 use crate::stamp::Stamp;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use std::cell::Cell;
@@ -26,6 +27,9 @@ use std::time::Duration;
 pub const BATCH_HITS_MAX: usize = 4096;
 /// Messages that may wait before a sender has to.
 pub const CHANNEL_MESSAGES_MAX: usize = 128;
+
+/// The most steps of one question, so that no question takes longer than a pass full of hits.
+pub const STEPS_MAX: usize = 16;
 
 /// Hits from which on a batch is a sign of load.
 const LOAD_HITS_MIN: usize = 4;
@@ -168,6 +172,17 @@ pub enum Ask {
         /// The last instant that counts.
         to: Stamp,
     },
+    /// Hits in each of up to [`STEPS_MAX`] steps in turn, of those admitted before the position `end`.
+    Steps {
+        /// The instant before the first that counts.
+        from: Stamp,
+        /// Nanoseconds of a step.
+        step_ns: u64,
+        /// How many steps.
+        count: usize,
+        /// Hits from here on are not looked at: what is asked for in several pieces is of one instant.
+        end: u64,
+    },
     /// How things stand.
     Status,
 }
@@ -181,8 +196,16 @@ pub struct Status {
     pub tally: u64,
     /// Hits of the journal's life.
     pub total: u64,
+    /// Hits that were found at the start.
+    pub recovered_count: u64,
     /// Segments that hold records.
     pub segment_count: usize,
+    /// Bytes of these segments.
+    pub journal_bytes: u64,
+    /// The oldest hit that is kept.
+    pub oldest: Option<Stamp>,
+    /// Every hit with a later stamp is kept.
+    pub complete_after: Stamp,
     /// Whether the window reaches back to hits that the wall clock had to place, or to hits that
     /// are not kept.
     pub estimated: bool,
@@ -200,6 +223,8 @@ pub struct Status {
     pub refused_count: u64,
     /// Damaged records that were given their neighbour's time since the start.
     pub damaged_count: u64,
+    /// What the funnel has measured of itself.
+    pub meters: Meters,
 }
 
 /// What the funnel answers.
@@ -207,6 +232,8 @@ pub struct Status {
 pub enum Answer {
     /// A number of hits.
     Count(u64),
+    /// Hits of each step.
+    Steps(Vec<u64>),
     /// How things stand.
     Status(Box<Status>),
     /// No right number can be given, and why.

@@ -42,11 +42,12 @@
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | alarm | error |
-//! | hit | stamp |
+//! | hit | meter, stamp |
 //! | funnel | clock, error, hit, journal, stamp, window |
 //! | window | error, journal, stamp |
 //! | clock | error, stamp |
 //! | notation | stamp |
+//! | meter | |
 //! | stamp | |
 //! | error | |
 //! | journal | error, stamp |
@@ -78,6 +79,8 @@ pub mod funnel;
 pub mod window;
 
 pub mod journal;
+
+pub mod meter;
 
 pub mod clock;
 pub mod error;

@@ -18,7 +18,7 @@ use support::rig::{Rig, clock_at, settings};
 use support::seed::{Chance, for_seeds};
 use tallyd::clock::{Clock, HandClock};
 use tallyd::funnel::{LATE_NS_MAX, Settings};
-use tallyd::hit::{Answer, Ask, Verdict};
+use tallyd::hit::{Answer, Ask, STEPS_MAX, Verdict};
 use tallyd::journal::record::{HEADER_BYTES, Header};
 use tallyd::journal::{SyncPolicy, name};
 use tallyd::stamp::{BootId, MILLISECOND_NS, SECOND_NS, Stamp};
@@ -47,6 +47,13 @@ enum Step {
     Between {
         from_ago_ns: u64,
         to_ago_ns: u64,
+    },
+    /// As many steps from so long ago, of all hits but the newest `unseen`.
+    Steps {
+        from_ago_ns: u64,
+        step_ns: u64,
+        count: usize,
+        unseen: u64,
     },
     Status,
     Sync,
@@ -88,7 +95,13 @@ fn steps(chance: &mut Chance, window_ns: u64, count: usize) -> Vec<Step> {
             window_ns: chance.pick(&[window_ns, chance.clone().span(reach_ns)]),
             ago_ns: chance.pick(&[0, chance.clone().span(reach_ns)]),
         },
-        80..=87 => Step::Between {
+        80..=83 => Step::Steps {
+            from_ago_ns: chance.span(reach_ns),
+            step_ns: 1 + chance.span(window_ns / 4),
+            count: 1 + chance.span(STEPS_MAX as u64) as usize,
+            unseen: chance.pick(&[0, chance.clone().span(20)]),
+        },
+        84..=87 => Step::Between {
             from_ago_ns: chance.span(reach_ns),
             to_ago_ns: chance.span(reach_ns),
         },
@@ -174,6 +187,15 @@ impl World {
                 let (from, to) = (now.before(*from_ago_ns), now.before(*to_ago_ns));
                 return self.ask(Ask::Between { from, to }, from, to);
             }
+            Step::Steps {
+                from_ago_ns,
+                step_ns,
+                count,
+                unseen,
+            } => {
+                let end = (self.recorded.len() as u64).saturating_sub(*unseen);
+                return self.ask_steps(now.before(*from_ago_ns), *step_ns, *count, end);
+            }
             Step::Status => return self.status(),
             Step::Sync => {
                 self.rig().run_jobs();
@@ -245,12 +267,47 @@ impl World {
         let is_right = match &answer {
             Answer::Count(count) => *count == expected,
             Answer::Failed(cause) => from < self.kept_from && cause.ends_with("no longer kept"),
-            Answer::Status(_) => false,
+            Answer::Steps(_) | Answer::Status(_) => false,
         };
         if is_right {
             return Ok(());
         }
         Err(format!("{answer:?} in ({from}, {to}], not {expected}"))
+    }
+
+    fn ask_steps(
+        &mut self,
+        from: Stamp,
+        step_ns: u64,
+        count: usize,
+        end: u64,
+    ) -> Result<(), String> {
+        let answer = self.rig().ask(Ask::Steps {
+            from,
+            step_ns,
+            count,
+            end,
+        });
+        self.ticked();
+        let seen = (end as usize).saturating_sub(self.first);
+        let seen = &self.ledger.stamps[..seen.min(self.ledger.stamps.len())];
+        let step = |index: usize| {
+            let begin = from.after(step_ns * index as u64);
+            let inside = |stamp: &&Stamp| begin < **stamp && **stamp <= begin.after(step_ns);
+            seen.iter().filter(inside).count() as u64
+        };
+        let expected: Vec<u64> = (0..count.min(STEPS_MAX)).map(step).collect();
+        let is_right = match &answer {
+            Answer::Steps(counts) => *counts == expected,
+            Answer::Failed(cause) => from < self.kept_from && cause.ends_with("no longer kept"),
+            Answer::Count(_) | Answer::Status(_) => false,
+        };
+        if is_right {
+            return Ok(());
+        }
+        Err(format!(
+            "{answer:?} in steps of {step_ns} ns from {from}, not {expected:?}"
+        ))
     }
 
     fn status(&mut self) -> Result<(), String> {

@@ -190,6 +190,20 @@ impl<D: Disk> Journal<D> {
         self.segments().count()
     }
 
+    /// Bytes of the segments that hold records.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.segments()
+            .map(|segment| offset_of(segment.stored))
+            .sum()
+    }
+
+    /// The base of the oldest segment: the oldest record is one nanosecond later.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Stamp> {
+        self.segments().next().map(|segment| segment.base.after(1))
+    }
+
     /// The active segment, if there is anything in it.
     fn written(&self) -> Option<&Segment> {
         debug_assert!(

@@ -24,11 +24,11 @@ const _: () = assert!(SEGMENT_COUNT_MAX <= 1 << 15, "keys are 16 bits");
 
 impl<D: Disk> Journal<D> {
     /// Seals the active segment if it is full or old enough, and opens the next, so that no hit has
-    /// to wait for it.
+    /// to wait for it; returns whether it was.
     ///
     /// # Errors
     /// The next segment cannot be opened; the next turn tries again.
-    pub fn rotate_if_due(&mut self, now: Stamp) -> Result<()> {
+    pub fn rotate_if_due(&mut self, now: Stamp) -> Result<bool> {
         let due = self.active.as_ref().is_some_and(|active| {
             let bytes = offset_of(active.at.count);
             active.begun
@@ -40,7 +40,7 @@ impl<D: Disk> Journal<D> {
             self.seal();
             self.open_next()?;
         }
-        Ok(())
+        Ok(due)
     }
 
     pub(super) fn seal(&mut self) {

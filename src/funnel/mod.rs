@@ -9,16 +9,17 @@
 //! flushed; a turn is counted whole or refused whole; stamps are admitted in the order they are
 //! answered in and lie between the last one and now; nothing is allocated per hit.
 
+mod answer;
+
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hit::{
-    Answer, Ask, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Outlet, Query, Status,
-    Verdict,
+    Answer, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Outlet, Status, Verdict,
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
-use crate::window::{self, Window};
+use crate::window::Window;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -71,8 +72,8 @@ pub struct Funnel<D: Disk, C: Clock> {
     batches: Vec<Batch>,
     held: VecDeque<Held>,
     jobs: Sender<SyncJob<D>>,
-    /// Whether a job is with the sync thread.
-    syncing: bool,
+    /// Since when a job is with the sync thread, if one is.
+    syncing: Option<Stamp>,
     /// When the oldest hit was flushed that no job has taken up.
     unsynced_since: Option<Stamp>,
     /// Whether the wall clock had to place what an earlier boot left.
@@ -115,9 +116,10 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             batches: Vec::with_capacity(CHANNEL_MESSAGES_MAX),
             held: VecDeque::with_capacity(CHANNEL_MESSAGES_MAX),
             jobs,
-            syncing: false,
+            syncing: None,
             earlier_boot: recovered.earlier_boot,
             status: Status {
+                recovered_count: recovered.hit_count(),
                 damaged_count: recovered.damaged_count,
                 ..Status::default()
             },
@@ -150,7 +152,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     /// When the next tick is due, if one is.
     #[must_use]
     pub fn due(&self) -> Option<Stamp> {
-        let sync = self.sync_due().filter(|_| !self.syncing);
+        let sync = self.sync_due().filter(|_| self.syncing.is_none());
         let retire = self.journal.retire_due(self.kept_ns());
         sync.into_iter().chain(retire).min()
     }
@@ -181,9 +183,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 && self.batches.len() < CHANNEL_MESSAGES_MAX;
             next = if room { messages.try_recv().ok() } else { None };
         }
-        if !self.batches.is_empty() {
-            self.count(hit_count);
-        }
+        let counted = (!self.batches.is_empty()).then(|| self.count(hit_count));
         let mut turn = Turn::Going;
         match next {
             Some(Message::Query(query)) => self.answer(query),
@@ -191,31 +191,48 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             Some(Message::Stop) => turn = Turn::Stopped,
             Some(Message::Batch(_)) | None => {}
         }
-        self.tick();
+        let now = self.clock.now();
+        if let Some(began) = counted {
+            self.status.meters.turn_ns.add(now.since(began));
+        }
+        self.tick_at(now);
         turn
     }
 
     /// What is due without any hit: a sync, a rotation, a retirement.
     pub fn tick(&mut self) {
-        let now = self.clock.now();
-        if !self.syncing && self.sync_due().is_some_and(|due| due <= now) {
+        self.tick_at(self.clock.now());
+    }
+
+    fn tick_at(&mut self, now: Stamp) {
+        if self.syncing.is_none() && self.sync_due().is_some_and(|due| due <= now) {
             self.sync();
         }
-        // If the next segment cannot be opened, the next turn tries again and says so.
-        let _next_turn = self.journal.rotate_if_due(now);
+        match self.journal.rotate_if_due(now) {
+            Ok(false) => {}
+            Ok(true) => {
+                let took_ns = self.clock.now().since(now);
+                self.status.meters.rotate_ns.add(took_ns);
+            }
+            // The next turn tries again and says so.
+            Err(_) => self.status.meters.rotate_failures += 1,
+        }
         self.journal.retire(now.before(self.kept_ns()));
     }
 
-    /// Counts the gathered batches, or refuses them all.
-    fn count(&mut self, hit_count: usize) {
+    /// Counts the gathered batches, or refuses them all; returns when it began.
+    fn count(&mut self, hit_count: usize) -> Stamp {
         let anchor = self.clock.anchor();
         let sequence = self.journal.end();
-        let counted = self
-            .append(hit_count, anchor)
-            .and_then(|()| self.tally(sequence));
-        if let Err(error) = counted {
+        if let Err(error) = self.append(hit_count, anchor) {
+            self.status.meters.append_failures += 1;
             self.refuse(hit_count, &error);
-            return;
+            return anchor.at;
+        }
+        if let Err(error) = self.tally(sequence) {
+            self.status.meters.read_failures += 1;
+            self.refuse(hit_count, &error);
+            return anchor.at;
         }
         if self.status.refusing.take().is_some() {
             log::warn!(
@@ -235,6 +252,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 batch.answer(Verdict::Counted);
             }
         }
+        anchor.at
     }
 
     /// Admits every hit in order and hands the records to the operating system.
@@ -244,6 +262,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         self.journal.begin(hit_count, now, anchor)?;
         let mut last = earliest;
         for batch in &mut self.batches {
+            self.status.meters.batch_hits.add(batch.hits().len() as u64);
             for hit in batch.hits_mut() {
                 // No front can have seen a hit later than now.
                 let seen = hit.stamp.min(now);
@@ -262,7 +281,11 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 .append_all(batch.hits().iter().map(|hit| hit.stamp));
         }
         self.last = last;
-        self.journal.flush()
+        let began = self.clock.now();
+        self.journal.flush()?;
+        let took_ns = self.clock.now().since(began);
+        self.status.meters.flush_ns.add(took_ns);
+        Ok(())
     }
 
     /// Fills in the tallies of hits whose records begin at `sequence`.
@@ -300,7 +323,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             return;
         };
         let covers = job.covers();
-        self.syncing = true;
+        self.syncing = Some(self.clock.now());
         if self.jobs.send(job).is_err() {
             self.synced(covers, Err("the sync thread is gone".to_owned()));
         }
@@ -308,9 +331,13 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
 
     /// A job has come back.
     fn synced(&mut self, covers: u64, outcome: Result<(), String>) {
-        self.syncing = false;
+        let since = self.syncing.take();
         match outcome {
             Ok(()) => {
+                if let Some(since) = since {
+                    let took_ns = self.clock.now().since(since);
+                    self.status.meters.sync_ns.add(took_ns);
+                }
                 self.journal.synced(covers);
                 if self.status.sync_failure.take().is_some() {
                     log::warn!("syncing again");
@@ -318,6 +345,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 self.release(covers);
             }
             Err(cause) => {
+                self.status.meters.sync_failures += 1;
                 let unsynced = self.journal.end() - self.journal.synced_end();
                 let lost = match self.settings.policy {
                     SyncPolicy::Always => "are refused for it",
@@ -369,54 +397,9 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
     }
 
-    /// Answers a question, behind the hits that it may have counted.
-    fn answer(&mut self, query: Query) {
-        let now = self.clock.now();
-        let answer = match query.ask {
-            Ask::Count { window_ns, at } => {
-                let at = at.unwrap_or(now);
-                self.between(at.before(window_ns), at)
-            }
-            Ask::Between { from, to } => self.between(from, to),
-            Ask::Status => self
-                .status(now)
-                .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Status),
-        };
-        if self.held.is_empty() {
-            let _gone = query.reply.try_send(answer);
-        } else {
-            self.held
-                .push_back(Held::Answer(self.journal.end(), query.reply, answer));
-        }
-    }
-
-    fn between(&self, from: Stamp, to: Stamp) -> Answer {
-        if from < self.journal.complete_after() && from < to {
-            let kept = self.journal.complete_after();
-            return Answer::Failed(format!("hits up to {kept} are no longer kept"));
-        }
-        window::between(&self.journal, from, to)
-            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Count)
-    }
-
-    fn status(&self, now: Stamp) -> Result<Box<Status>> {
-        let window_ns = self.settings.window_ns;
-        let cutoff = now.before(window_ns);
-        let placed = self.earlier_boot && cutoff < Stamp::default();
-        Ok(Box::new(Status {
-            at: now,
-            tally: window::count(&self.journal, window_ns, now)?,
-            total: self.journal.end(),
-            segment_count: self.journal.segment_count(),
-            estimated: placed || cutoff < self.journal.complete_after(),
-            damaged_count: self.status.damaged_count + self.window.damaged_count(),
-            ..self.status.clone()
-        }))
-    }
-
     /// Waits for the sync under way, syncs the rest, answers what is held and closes the journal.
     fn finish(mut self, messages: &Outlet) -> Result<()> {
-        while self.syncing {
+        while self.syncing.is_some() {
             match messages.recv() {
                 Ok(message) => {
                     self.turn(message, messages);
