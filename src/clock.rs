@@ -47,6 +47,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// CPU time that this process has taken, in nanoseconds.
+#[must_use]
+pub fn process_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime)).unsigned_abs()
+}
+
 fn nanoseconds(time: Timespec) -> i64 {
     let second_ns = SECOND_NS.cast_signed();
     time.tv_sec

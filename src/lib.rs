@@ -38,9 +38,10 @@
 //! |---|---|
 //! | main | error, options, report, serve |
 //! | options | error, front, journal, notation, stamp |
-//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, options, stamp |
+//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp |
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
+//! | operator | clock, front, hit, meter, notation, stamp |
 //! | alarm | error |
 //! | hit | meter, stamp |
 //! | funnel | clock, error, hit, journal, stamp, window |
@@ -74,6 +75,7 @@ pub mod report;
 
 pub mod front;
 pub mod hit;
+pub mod operator;
 
 pub mod funnel;
 pub mod window;

@@ -47,6 +47,19 @@ pub fn instant(wall_ns: i64) -> String {
     }
 }
 
+/// The nanoseconds from 1970 to an instant in RFC 3339 and UTC, as [`instant`] writes it or with fewer
+/// digits.
+///
+/// # Errors
+/// The text is no such instant, or one beyond 2262; the cause is worded for an error message.
+pub fn parse_instant(text: &str) -> Result<i64, String> {
+    let instant = humantime::parse_rfc3339(text).map_err(|cause| cause.to_string())?;
+    let since = instant
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| "before 1970".to_owned())?;
+    i64::try_from(since.as_nanos()).map_err(|_| "after 2262".to_owned())
+}
+
 /// The instant `wall_ns` nanoseconds after 1970 as HTTP writes it, to the second. A clock that shows
 /// an earlier one was never set, and has nothing to say but 1970.
 #[must_use]

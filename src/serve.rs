@@ -12,11 +12,14 @@ use crate::alarm::Alarm;
 use crate::clock::{self, Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::front;
+use crate::front::desk::Desk;
+use crate::front::gauges::Gauges;
 use crate::funnel::{Funnel, Settings};
 use crate::hit::{self, Answer, Ask, Inlet, Message};
 use crate::journal::disk::{Disk, RealDisk};
-use crate::journal::{Limits, Recovered, SyncJob};
+use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy};
 use crate::notation::duration;
+use crate::operator::{Facts, Operator};
 use crate::options::Options;
 use crate::stamp::MILLISECOND_NS;
 use crossbeam_channel::{Receiver, bounded};
@@ -24,7 +27,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -58,14 +61,32 @@ pub fn serve(options: &Options) -> Result<()> {
     for finding in &recovered.findings {
         log::warn!("{finding}");
     }
-    let bind = |cause| Error::io("bind", &options.listen, cause);
-    let listener = TcpListener::bind(&options.listen).map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let (listener, address) = bind(&options.listen)?;
+    let door = options.operator.as_deref().map(bind).transpose()?;
+    let operator_address = door.as_ref().map(|(_, address)| *address);
 
     let (inlet, messages) = hit::channel();
     let sync_inlet = inlet.clone();
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
     let counting = alarm.spawn("funnel", move || funnel.run(&messages))?;
+    let gauges = Arc::<Gauges>::default();
+    let desk = door.map(|(listener, _)| {
+        let facts = Facts {
+            window_ns: options.window_ns,
+            retain_ns: options.retain_ns,
+            sync: match options.sync {
+                SyncPolicy::Always => "always".to_owned(),
+                SyncPolicy::Every { period_ns } => duration(period_ns),
+                SyncPolicy::Never => "never".to_owned(),
+            },
+            began,
+        };
+        let operator = Operator::new(facts, inlet.clone(), Arc::clone(&gauges));
+        Desk {
+            listener,
+            operator: Arc::new(operator),
+        }
+    });
     let plan = front::Plan {
         listener,
         workers: options.workers,
@@ -73,12 +94,16 @@ pub fn serve(options: &Options) -> Result<()> {
         clock: SystemClock,
         alarm,
         limits: options.limits,
-        desk: None,
-        gauges: Arc::default(),
+        desk,
+        gauges,
     };
     let front = front::start(options.front, plan);
     if front.is_ok() {
-        let line = start_line(options, &address.to_string(), &recovered, &inlet);
+        let place = match operator_address {
+            Some(operator) => format!("{address}, operator on {operator}"),
+            None => address.to_string(),
+        };
+        let line = start_line(options, &place, &recovered, &inlet);
         let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
         // Nobody may be listening to standard output; that keeps no server from serving.
         let _unheard = writeln!(std::io::stdout(), "{line}, in {took_ms:.1} ms");
@@ -95,6 +120,14 @@ pub fn serve(options: &Options) -> Result<()> {
     alarms
         .try_recv()
         .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
+}
+
+/// A listener on `HOST:PORT`, and where it really is.
+fn bind(place: &str) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |cause| Error::io("bind", place, cause);
+    let listener = TcpListener::bind(place).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// The first TERM or INT is waited for, a second ends the process at once.
@@ -124,11 +157,11 @@ fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     }
 }
 
-fn start_line(options: &Options, address: &str, recovered: &Recovered, inlet: &Inlet) -> String {
+fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inlet) -> String {
     let window = duration(options.window_ns);
     let hit_count = recovered.hit_count();
     let mut line = format!(
-        "listening on {address}, data in {}, recovered {hit_count} hit{}",
+        "listening on {place}, data in {}, recovered {hit_count} hit{}",
         options.data.display(),
         if hit_count == 1 { "" } else { "s" }
     );

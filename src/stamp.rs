@@ -73,6 +73,13 @@ impl Anchor {
         self.wall_ns
             .saturating_add(stamp.ns().saturating_sub(self.at.ns()))
     }
+
+    /// When the wall clock showed `wall_ns`, had it not been stepped in between.
+    #[must_use]
+    pub const fn stamp_at(self, wall_ns: i64) -> Stamp {
+        let since_ns = wall_ns.saturating_sub(self.wall_ns);
+        Stamp::from_ns(self.at.ns().saturating_add(since_ns))
+    }
 }
 
 /// Which boot of which machine a stamp belongs to.

@@ -29,7 +29,7 @@ class Tallyd:
 
     def __init__(self, binary, front, *flags, preexec=None):
         self.here = pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
-        command = [binary, "--listen", "127.0.0.1:0", "--data", self.here / "data", "--window", "1h"]
+        command = [binary, "--listen", "127.0.0.1:0", "--operator", "none", "--data", self.here / "data", "--window", "1h"]
         command += ["--front", front, *flags]
         with open(self.here / "log", "w") as log:
             pipes = {"stdout": subprocess.PIPE, "stderr": log, "text": True}

@@ -86,6 +86,13 @@ impl Gauges {
         self.refused[refusal as usize].load(Ordering::Relaxed)
     }
 
+    /// Requests and connections for hits that were refused so far.
+    #[must_use]
+    pub fn all_refused(&self) -> u64 {
+        let requests = Refusal::ALL.iter().map(|&refusal| self.refused(refusal));
+        requests.sum::<u64>() + self.surplus(Side::Hits)
+    }
+
     /// Requests of operators so far.
     #[must_use]
     pub fn asked(&self) -> u64 {

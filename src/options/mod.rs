@@ -22,6 +22,8 @@ use table::{FLAGS, Flag, Takes, front_names, help, variable};
 pub struct Options {
     /// Where hits come in, as `HOST:PORT`.
     pub listen: String,
+    /// Where operators ask, as `HOST:PORT`, if anywhere.
+    pub operator: Option<String>,
     /// The data directory.
     pub data: PathBuf,
     /// The length of the window, in nanoseconds.
@@ -162,6 +164,7 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
     }
     Ok(Options {
         listen: address(&values.given("listen"))?,
+        operator: door(&values.given("operator"))?,
         data: directory(&values.given("data"))?,
         window_ns,
         retain_ns,
@@ -244,6 +247,13 @@ fn address(given: &Given) -> Result<String> {
     }
 }
 
+fn door(given: &Given) -> Result<Option<String>> {
+    if given.text()? == "none" {
+        return Ok(None);
+    }
+    address(given).map(Some)
+}
+
 fn directory(given: &Given) -> Result<PathBuf> {
     if given.value.is_empty() {
         return Err(given.error("a directory must have a name"));
@@ -290,6 +300,7 @@ mod tests {
     fn the_defaults_can_be_served() {
         let options = served(&[], &[]);
         assert_eq!(options.listen, "127.0.0.1:8080");
+        assert_eq!(options.operator.as_deref(), Some("127.0.0.1:8081"));
         assert_eq!(
             (options.window_ns, options.retain_ns),
             (60 * SECOND_NS, 60 * SECOND_NS)
@@ -350,6 +361,10 @@ mod tests {
             (
                 &["--listen", "a:70000"],
                 "--listen: 'a:70000' is no address, HOST:PORT is required",
+            ),
+            (
+                &["--operator", "8081"],
+                "--operator: '8081' is no address, HOST:PORT is required",
             ),
             (&["--data", ""], "--data: a directory must have a name"),
             (&["--window"], "--window: a value is missing: DURATION"),

@@ -34,6 +34,8 @@ pub struct Flag {
 pub enum Takes {
     /// `HOST:PORT`.
     Address,
+    /// `HOST:PORT`, or `none`.
+    Door,
     /// A path.
     Directory,
     /// A duration between so many nanoseconds.
@@ -51,6 +53,7 @@ impl Takes {
     pub const fn value(self) -> &'static str {
         match self {
             Self::Address => "HOST:PORT",
+            Self::Door => "HOST:PORT|none",
             Self::Directory => "DIR",
             Self::Span(..) => "DURATION",
             Self::Sync(..) => "always|DURATION|never",
@@ -61,7 +64,7 @@ impl Takes {
 
     fn limits(self) -> String {
         match self {
-            Self::Address | Self::Directory => String::new(),
+            Self::Address | Self::Door | Self::Directory => String::new(),
             Self::Span(min_ns, max_ns) | Self::Sync(min_ns, max_ns) => {
                 format!("; {} to {}", duration(min_ns), duration(max_ns))
             }
@@ -84,12 +87,18 @@ const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
 const PATIENCE: Takes = Takes::Span(10 * MILLISECOND_NS, DAY_NS);
 
 /// Every flag there is.
-pub const FLAGS: [Flag; 15] = [
+pub const FLAGS: [Flag; 16] = [
     flag(
         "listen",
         Takes::Address,
         "127.0.0.1:8080",
         "where hits come in; port 0 takes a free one and says which",
+    ),
+    flag(
+        "operator",
+        Takes::Door,
+        "127.0.0.1:8081",
+        "where operators ask, and nothing counts: /count, /history, /status, /metrics and a page",
     ),
     flag(
         "data",

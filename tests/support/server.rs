@@ -29,6 +29,8 @@ pub struct Server {
     said: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where operators ask, if anywhere.
+    pub operator: Option<SocketAddr>,
     /// The line it printed at start.
     pub start_line: String,
 }
@@ -41,6 +43,9 @@ impl Server {
         command
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(data);
+        if !flags.contains(&"--operator") {
+            command.args(["--operator", "none"]);
+        }
         if !flags.iter().any(|flag| flag.starts_with("--window")) {
             command.args(["--window", "1h"]);
         }
@@ -78,12 +83,18 @@ impl Server {
             let said: String = lines.iter().collect();
             panic!("no server: {status:?}, printed {start_line:?}, said {said:?}");
         };
+        let operator = start_line
+            .split("operator on ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next())
+            .map(|address| address.parse().expect("an address"));
         Self {
             child,
             stdout,
             lines,
             said: String::new(),
             address,
+            operator,
             start_line,
         }
     }

@@ -1,0 +1,131 @@
+//! Names and values, written as JSON for programs or as lines for people.
+//!
+//! Owns both notations. JSON is that of RFC 8259: whole numbers are written as they are; stamps and spans
+//! go in as strings of digits, since a reader that takes numbers for doubles would lose their last ones.
+//! A line is a name, a space and the value.
+//!
+//! Must not know what is written. Invariant: what [`Fields::json`] gives is one JSON text and a newline.
+
+use std::fmt::{Display, Write};
+
+/// Fields in the order they were added in.
+pub struct Fields(Vec<(&'static str, Value)>);
+
+enum Value {
+    /// A number or a truth value.
+    Bare(String),
+    Text(String),
+    Texts(Vec<String>),
+    Numbers(Vec<u64>),
+}
+
+impl Fields {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a number or a truth value, as it displays itself.
+    pub fn bare(mut self, name: &'static str, value: impl Display) -> Self {
+        self.0.push((name, Value::Bare(value.to_string())));
+        self
+    }
+
+    pub fn text(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.push((name, Value::Text(value.into())));
+        self
+    }
+
+    pub fn texts(mut self, name: &'static str, values: Vec<String>) -> Self {
+        self.0.push((name, Value::Texts(values)));
+        self
+    }
+
+    pub fn numbers(mut self, name: &'static str, values: Vec<u64>) -> Self {
+        self.0.push((name, Value::Numbers(values)));
+        self
+    }
+
+    /// One object.
+    pub fn json(&self) -> String {
+        let pairs = self.0.iter().map(|(name, value)| {
+            let value = match value {
+                Value::Bare(value) => value.clone(),
+                Value::Text(text) => quoted(text),
+                Value::Texts(texts) => list(texts.iter().map(|text| quoted(text))),
+                Value::Numbers(numbers) => list(numbers.iter().map(u64::to_string)),
+            };
+            format!("{}:{value}", quoted(name))
+        });
+        format!("{{{}}}\n", joined(pairs, ","))
+    }
+
+    /// A line for each field.
+    pub fn lines(&self) -> String {
+        let lines = self.0.iter().map(|(name, value)| match value {
+            Value::Bare(value) | Value::Text(value) => format!("{name} {value}\n"),
+            Value::Texts(texts) => format!("{name} {}\n", texts.join("; ")),
+            Value::Numbers(numbers) => {
+                format!(
+                    "{name} {}\n",
+                    joined(numbers.iter().map(u64::to_string), " ")
+                )
+            }
+        });
+        lines.collect()
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", joined(items, ","))
+}
+
+fn joined(items: impl Iterator<Item = String>, between: &str) -> String {
+    let mut text = String::new();
+    for (place, item) in items.enumerate() {
+        if place > 0 {
+            text.push_str(between);
+        }
+        text.push_str(&item);
+    }
+    text
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..='\x1f' => {
+                let _infallible = write!(out, "\\u{:04x}", u32::from(letter));
+            }
+            _ => out.push(letter),
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> Fields {
+        Fields::new()
+            .text("a", "c\"\\d\n\u{e9}")
+            .bare("n", u64::MAX)
+            .numbers("many", vec![1, 2])
+            .texts("none", Vec::new())
+    }
+
+    #[test]
+    fn what_json_does_not_take_as_it_is_comes_escaped() {
+        let expected = "{\"a\":\"c\\\"\\\\d\\u000a\u{e9}\",\"n\":18446744073709551615,\
+                        \"many\":[1,2],\"none\":[]}\n";
+        assert_eq!(fields().json(), expected);
+    }
+
+    #[test]
+    fn every_field_is_a_line() {
+        let expected = "a c\"\\d\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
+        assert_eq!(fields().lines(), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! The operator's side: what can be asked of a running server, and the pages that answer.
+//!
+//! Owns the way from a request to its page: [`question`] reads the request, [`pages`] and [`metrics`]
+//! answer in one piece, [`history`] in as many as it takes. Whatever is asked travels to the funnel by the
+//! same channel as the hits, so that every number is exact for the instant it is given with.
+//!
+//! Must not know how requests come in or pages go out. Invariant: nothing here ever counts; whoever asks
+//! gets a right number, or an error that says why there is none.
+
+mod fields;
+mod history;
+mod metrics;
+mod pages;
+mod process;
+mod question;
+
+pub use history::STEPS_MAX;
+pub use pages::PAGE;
+
+use crate::clock::{Clock, SystemClock};
+use crate::front::desk::{self, Page, Task};
+use crate::front::gauges::Gauges;
+use crate::front::pool::request::Request;
+use crate::hit::{Answer, Ask, Inlet, Status};
+use crate::stamp::{Anchor, Stamp};
+use history::History;
+use question::{Format, Question};
+use std::sync::Arc;
+
+/// What does not change while a server runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The length of the window, in nanoseconds.
+    pub window_ns: u64,
+    /// How long history is kept, in nanoseconds.
+    pub retain_ns: u64,
+    /// When records are forced to the device, as it was typed.
+    pub sync: String,
+    /// When the process started.
+    pub began: Stamp,
+}
+
+/// Whoever answers operators.
+#[derive(Clone)]
+pub struct Operator {
+    facts: Arc<Facts>,
+    inlet: Inlet,
+    gauges: Arc<Gauges>,
+}
+
+impl Operator {
+    /// One that asks the funnel behind `inlet`.
+    #[must_use]
+    pub fn new(facts: Facts, inlet: Inlet, gauges: Arc<Gauges>) -> Self {
+        Self {
+            facts: Arc::new(facts),
+            inlet,
+            gauges,
+        }
+    }
+
+    /// Asks the funnel how things stand.
+    fn status(&self) -> Result<Box<Status>, String> {
+        match self.ask(Ask::Status)? {
+            Answer::Status(status) => Ok(status),
+            other => unreachable!("{other:?} is no answer to how things stand"),
+        }
+    }
+
+    fn ask(&self, ask: Ask) -> Result<Answer, String> {
+        match self.inlet.ask(ask) {
+            Ok(Answer::Failed(cause)) => Err(cause),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err("the server is about to end".to_owned()),
+        }
+    }
+}
+
+impl desk::Operator for Operator {
+    fn take(&self, request: &Request<'_>, draining: bool) -> Box<dyn Task> {
+        let now = SystemClock.anchor();
+        match question::read(request, &self.facts, now) {
+            Err(refusal) => Box::new(refusal),
+            Ok((Question::History(span), format)) => {
+                Box::new(History::new(self.clone(), span, format, now))
+            }
+            Ok((question, format)) => Box::new(Once {
+                operator: self.clone(),
+                question,
+                format,
+                now,
+                draining,
+            }),
+        }
+    }
+}
+
+/// A page that is made in one piece.
+struct Once {
+    operator: Operator,
+    question: Question,
+    format: Format,
+    now: Anchor,
+    draining: bool,
+}
+
+impl Task for Once {
+    fn step(&mut self) -> Option<Page> {
+        let (operator, format, now) = (&self.operator, self.format, self.now);
+        let page = match &self.question {
+            Question::Count(span) => pages::count(operator, span, format, now),
+            Question::Total => pages::total(operator, format, now),
+            Question::Status => pages::status(operator, format, now, self.draining),
+            Question::Metrics => metrics::page(operator),
+            Question::Live => Ok(pages::plain("ok\n".to_owned())),
+            Question::Ready => Ok(pages::ready(operator, format, self.draining)),
+            Question::Page => Ok(PAGE),
+            Question::History(_) => unreachable!("a history is made in pieces"),
+        };
+        Some(page.unwrap_or_else(|cause| pages::unavailable(&cause, format)))
+    }
+}

@@ -1,0 +1,187 @@
+//! The pages that are made in one piece: plain text for people and the shell, JSON for programs.
+//!
+//! Owns what each says. Numbers come from one answer of the funnel, so that those of a page are of one
+//! instant.
+//!
+//! Must not know how pages go out. Invariant: an error has the form that was asked for, and a cause.
+
+use super::Operator;
+use super::fields::Fields;
+use super::question::{Format, Span};
+use crate::front::desk::Page;
+use crate::front::gauges::Side;
+use crate::hit::{Answer, Ask, Status};
+use crate::notation::{duration, instant};
+use crate::stamp::{Anchor, SECOND_NS};
+use std::borrow::Cow;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The page for people, and what it may do: nothing but run its own script, which asks its own server.
+pub const PAGE: Page = Page {
+    status: "200 OK",
+    media: "text/html; charset=utf-8",
+    headers: concat!(
+        "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'\r\n",
+        "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+    ),
+    body: Cow::Borrowed(include_bytes!("page.html")),
+};
+
+pub fn plain(text: String) -> Page {
+    page("200 OK", "", PLAIN, text)
+}
+
+pub fn json(fields: &Fields) -> Page {
+    page("200 OK", "", JSON, fields.json())
+}
+
+/// A page that says what is wrong, with further `headers`.
+pub fn error(status: &'static str, headers: &'static str, cause: &str, format: Format) -> Page {
+    match format {
+        Format::Plain => page(status, headers, PLAIN, format!("{cause}\n")),
+        Format::Json => page(
+            status,
+            headers,
+            JSON,
+            Fields::new().text("error", cause).json(),
+        ),
+    }
+}
+
+/// That there is no right answer now.
+pub fn unavailable(cause: &str, format: Format) -> Page {
+    error("503 Service Unavailable", "", cause, format)
+}
+
+pub fn page(
+    status: &'static str,
+    headers: &'static str,
+    media: &'static str,
+    body: String,
+) -> Page {
+    Page {
+        status,
+        media,
+        headers,
+        body: Cow::Owned(body.into_bytes()),
+    }
+}
+
+pub fn count(
+    operator: &Operator,
+    span: &Span,
+    format: Format,
+    now: Anchor,
+) -> Result<Page, String> {
+    let (from, to, ask) = match *span {
+        Span::Window(window_ns) => {
+            let ask = Ask::Count {
+                window_ns,
+                at: Some(now.at),
+            };
+            (now.at.before(window_ns), now.at, ask)
+        }
+        Span::Between(from, to) => (from, to, Ask::Between { from, to }),
+    };
+    let Answer::Count(count) = operator.ask(ask)? else {
+        unreachable!("a number of hits was asked for");
+    };
+    if format == Format::Plain {
+        return Ok(plain(format!("{count}\n")));
+    }
+    let fields = Fields::new()
+        .text("from", instant(now.wall_at(from)))
+        .text("to", instant(now.wall_at(to)))
+        .bare("count", count);
+    Ok(json(&fields))
+}
+
+pub fn total(operator: &Operator, format: Format, now: Anchor) -> Result<Page, String> {
+    let status = operator.status()?;
+    if format == Format::Plain {
+        return Ok(plain(format!("{}\n", status.total)));
+    }
+    let fields = Fields::new()
+        .text("at", instant(now.wall_at(status.at)))
+        .bare("total", status.total);
+    Ok(json(&fields))
+}
+
+/// Why a server is not as it should be.
+fn reasons(status: &Status, draining: bool) -> Vec<String> {
+    let disk = status
+        .refusing
+        .iter()
+        .map(|cause| format!("disk refusing: {cause}"));
+    let sync = status
+        .sync_failure
+        .iter()
+        .map(|cause| format!("sync failing: {cause}"));
+    let draining = draining.then(|| "draining: the server is about to end".to_owned());
+    disk.chain(sync).chain(draining).collect()
+}
+
+pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {
+    let reasons = match operator.status() {
+        Ok(status) => reasons(&status, draining),
+        Err(cause) => vec![cause],
+    };
+    if reasons.is_empty() {
+        return match format {
+            Format::Plain => plain("ready\n".to_owned()),
+            Format::Json => json(&Fields::new().bare("ready", true).texts("reasons", reasons)),
+        };
+    }
+    const STATUS: &str = "503 Service Unavailable";
+    match format {
+        Format::Plain => page(STATUS, "", PLAIN, reasons.join("\n") + "\n"),
+        Format::Json => {
+            let fields = Fields::new().bare("ready", false).texts("reasons", reasons);
+            page(STATUS, "", JSON, fields.json())
+        }
+    }
+}
+
+pub fn status(
+    operator: &Operator,
+    format: Format,
+    now: Anchor,
+    draining: bool,
+) -> Result<Page, String> {
+    let status = operator.status()?;
+    let (facts, gauges) = (&operator.facts, &operator.gauges);
+    let reasons = reasons(&status, draining);
+    let seconds = |ns: u64| ns as f64 / SECOND_NS as f64;
+    let from = status.complete_after.max(status.at.before(facts.retain_ns));
+    let fields = Fields::new()
+        .text("at", instant(now.wall_at(status.at)))
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .bare("uptime_seconds", seconds(status.at.since(facts.began)))
+        .bare("tally", status.tally)
+        .bare("total", status.total)
+        .bare("estimated", status.estimated)
+        .bare("ready", reasons.is_empty())
+        .texts("reasons", reasons)
+        .bare("refused", status.refused_count + gauges.all_refused())
+        .bare("recovered", status.recovered_count)
+        .bare("damaged", status.damaged_count)
+        .bare("corrected", status.corrected_count)
+        .text("window", duration(facts.window_ns))
+        .text("window_ns", facts.window_ns.to_string())
+        .bare("window_seconds", seconds(facts.window_ns))
+        .text("retain", duration(facts.retain_ns))
+        .bare("retain_seconds", seconds(facts.retain_ns))
+        .text("history_from", instant(now.wall_at(from)))
+        .text("sync", facts.sync.clone())
+        .bare("segments", status.segment_count)
+        .bare("journal_bytes", status.journal_bytes)
+        .bare("connections", gauges.open(Side::Hits))
+        .bare("operators", gauges.open(Side::Operator));
+    match format {
+        Format::Json => Ok(json(&fields)),
+        Format::Plain => Ok(plain(fields.lines())),
+    }
+}
