@@ -28,6 +28,8 @@ fn run_in(data: &Path) -> (Option<i32>, String) {
     run(&[
         "--listen",
         "127.0.0.1:0",
+        "--operator",
+        "none",
         "--data",
         data.to_str().expect("a path in UTF-8"),
     ])
@@ -160,7 +162,7 @@ fn a_full_disk_at_start_refuses_hits_until_there_is_room() {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -S -f 0; exec \"$@\"", "sh", TALLYD])
-        .args(["--listen", "127.0.0.1:0", "--data"])
+        .args(["--listen", "127.0.0.1:0", "--operator", "none", "--data"])
         .arg(data.path());
     let server = Server::spawn(command);
     for _ in 0..3 {

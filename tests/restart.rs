@@ -141,7 +141,7 @@ fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let first = Server::start(data.path(), &[]);
     assert_eq!(hit(first.address), 1);
     let second = Command::new(TALLYD)
-        .args(["--listen", "127.0.0.1:0", "--data"])
+        .args(["--listen", "127.0.0.1:0", "--operator", "none", "--data"])
         .arg(data.path())
         .output()
         .expect("it runs");
