@@ -8,7 +8,9 @@
 
 mod support;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -112,6 +114,32 @@ fn every_page_says_what_was_sent_as_text_and_as_json() {
         assert_eq!(hit(server.address), 8, "nothing of this counted");
         server.stop();
     }
+}
+
+#[test]
+fn the_page_is_small_and_may_run_nothing_but_its_own_style_and_script() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (server, operator) = start(&data, &[]);
+    let page = ask(operator, "/");
+    assert!(
+        page.head
+            .contains("\r\nContent-Type: text/html; charset=utf-8\r\n"),
+        "{}",
+        page.head
+    );
+    assert!(page.body.len() < 25_000, "{} bytes", page.body.len());
+    for element in ["style", "script"] {
+        let parts: Vec<&str> = page.body.split(&format!("<{element}>")).collect();
+        assert_eq!(parts.len(), 2, "one <{element}>");
+        let (inside, _) = parts[1]
+            .split_once(&format!("</{element}>"))
+            .expect("an end");
+        let digest = BASE64_STANDARD.encode(Sha256::digest(inside));
+        let allowed = format!("{element}-src 'sha256-{digest}'");
+        assert!(page.head.contains(&allowed), "{allowed}: {}", page.head);
+    }
+    assert!(page.head.contains("default-src 'none'"), "{}", page.head);
+    server.stop();
 }
 
 #[test]

@@ -18,13 +18,14 @@ use std::borrow::Cow;
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The page for people, and what it may do: nothing but run its own script, which asks its own server.
+/// The page for people, and what it may do: nothing but run its own script, which asks its own server. A
+/// test says the digests anew when the page changes.
 pub const PAGE: Page = Page {
     status: "200 OK",
     media: "text/html; charset=utf-8",
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
-        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'\r\n",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-MudZzsc5jlMJfFfwcrpWXD6Sy1GCyAjtRJZ8pPw+5aI='; script-src 'sha256-5naQCTNNcq29XlbU+zO/h+vjTQpFwOeMQIrjqm6sWiM='\r\n",
         "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
