@@ -29,17 +29,20 @@ class Tallyd:
 
     def __init__(self, binary, front, *flags, preexec=None):
         self.here = pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
-        command = [binary, "--listen", "127.0.0.1:0", "--operator", "none", "--data", self.here / "data", "--window", "1h"]
+        command = [binary, "--listen", "127.0.0.1:0", "--data", self.here / "data", "--window", "1h"]
+        command += [] if "--operator" in flags else ["--operator", "none"]
         command += ["--front", front, *flags]
         with open(self.here / "log", "w") as log:
             pipes = {"stdout": subprocess.PIPE, "stderr": log, "text": True}
             self.process = subprocess.Popen([str(word) for word in command], preexec_fn=preexec, **pipes)
         heard = select.select([self.process.stdout], [], [], START_S)[0]
-        found = re.match(r"listening on [\d.]+:(\d+)", self.process.stdout.readline() if heard else "")
+        line = self.process.stdout.readline() if heard else ""
+        found = re.match(r"listening on [\d.]+:(\d+)(?:, operator on [\d.]+:(\d+))?", line)
         if not found:
             said = self.log()
             self.stop()
             raise Failure(f"tallyd does not start: {said}")
+        self.operator_port = int(found[2]) if found[2] else None
         self.port, self.pid, self.questions, self.doubts = int(found[1]), self.process.pid, 0, 0
 
     def __enter__(self):
@@ -128,13 +131,13 @@ class Tallyd:
         self.doubts += 1
         return None
 
-    def connect(self, timeout_s=ANSWER_S, receive_bytes=None):
+    def connect(self, timeout_s=ANSWER_S, receive_bytes=None, port=None):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             client.settimeout(timeout_s)
             if receive_bytes:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-            client.connect(("127.0.0.1", self.port))
+            client.connect(("127.0.0.1", port or self.port))
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             client.close()

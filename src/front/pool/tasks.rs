@@ -9,6 +9,9 @@ use super::Count;
 use super::worker::Worker;
 use crate::clock::Clock;
 
+/// What a page's head takes, and a little more.
+const HEAD_BYTES: usize = 1 << 10;
+
 impl<C: Clock, K: Count> Worker<C, K> {
     /// Does one piece of one task, and sends its page if that was the last.
     pub(super) fn take_step(&mut self) {
@@ -28,10 +31,12 @@ impl<C: Clock, K: Count> Worker<C, K> {
             return;
         };
         connection.task = None;
-        self.out.clear();
         self.responder.set_date(self.clock.wall_ns());
-        self.responder.page(&mut self.out, &page, connection.form);
-        connection.send(&self.out);
+        // A page may be long, and the worker's own storage is never given back.
+        let mut out = Vec::with_capacity(page.body.len() + HEAD_BYTES);
+        self.responder.page(&mut out, &page, connection.form);
+        drop(page);
+        connection.send(&out);
         self.settle(key);
     }
 }
