@@ -27,6 +27,7 @@
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |
+//! | In no order of threads is a wake-up lost, an answer given before its turn, or anybody left waiting. | `tests/races.rs` |
 //! | No lock, no `static mut`, no unsafe code; the arrows below. | `tests/house.rs` |
 //!
 //! # The rooms and the arrows between them
@@ -43,7 +44,8 @@
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | operator | clock, front, hit, meter, notation, stamp |
 //! | alarm | error |
-//! | hit | meter, stamp |
+//! | hit | handoff, meter, stamp |
+//! | handoff | |
 //! | funnel | clock, error, hit, journal, stamp, window |
 //! | window | error, journal, stamp |
 //! | clock | error, stamp |
@@ -74,6 +76,7 @@ pub mod alarm;
 pub mod report;
 
 pub mod front;
+pub mod handoff;
 pub mod hit;
 pub mod operator;
 
