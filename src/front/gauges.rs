@@ -1,13 +1,14 @@
 //! What the pool counts besides hits: connections, and what it refused.
 //!
 //! Owns numbers that several workers add to and an operator reads. They are statistics: each is exact by
-//! itself, and no two are of the same instant.
+//! itself, and no two are of the same instant. Where the machine's words have 32 bits they come round at
+//! 2^32, since not every such machine can add to 64 at once.
 //!
 //! Must not know what is served. Invariant: a number here decides nothing but whether one connection
 //! more is let in.
 
 use super::pool::request::Refusal;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which door a connection has come in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +25,13 @@ pub struct Gauges {
     /// Connections of each side that are open, those above the limit not among them.
     open: [AtomicUsize; 2],
     /// Connections of each side that were let in.
-    accepted: [AtomicU64; 2],
+    accepted: [AtomicUsize; 2],
     /// Connections of each side that found no room.
-    surplus: [AtomicU64; 2],
+    surplus: [AtomicUsize; 2],
     /// Requests for hits that were refused, by their refusal.
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicUsize; Refusal::ALL.len()],
     /// Requests of operators.
-    asked: AtomicU64,
+    asked: AtomicUsize,
 }
 
 impl Gauges {
@@ -71,19 +72,19 @@ impl Gauges {
     /// Connections that were let in so far.
     #[must_use]
     pub fn accepted(&self, side: Side) -> u64 {
-        self.accepted[side as usize].load(Ordering::Relaxed)
+        self.accepted[side as usize].load(Ordering::Relaxed) as u64
     }
 
     /// Connections that found no room so far.
     #[must_use]
     pub fn surplus(&self, side: Side) -> u64 {
-        self.surplus[side as usize].load(Ordering::Relaxed)
+        self.surplus[side as usize].load(Ordering::Relaxed) as u64
     }
 
     /// Requests for hits that were refused so far.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
-        self.refused[refusal as usize].load(Ordering::Relaxed)
+        self.refused[refusal as usize].load(Ordering::Relaxed) as u64
     }
 
     /// Requests and connections for hits that were refused so far.
@@ -96,7 +97,7 @@ impl Gauges {
     /// Requests of operators so far.
     #[must_use]
     pub fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) as u64
     }
 }
 
