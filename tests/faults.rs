@@ -300,6 +300,26 @@ fn failed_sync_under_always_refuses_every_batch_that_waits() {
 }
 
 #[test]
+fn failed_sync_that_outlasts_the_retention_leaves_nothing_of_what_it_refuses() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    let now = rig.now();
+    let mut line = rig.send(&[now; 4]);
+    rig.turns();
+    let job = rig.next_job().expect("a job");
+    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    // The segment is full and old enough to be given up before anybody knows that its sync failed.
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+    rig.tick();
+    assert_eq!(rig.run_job(job), None);
+    let answer = answered(&mut line).expect("an answer");
+    assert_eq!(answer.verdict, Verdict::Refused);
+    assert_eq!(rig.status().total, 0);
+    let again = open(&rig.disk.kill(), Some(&rig), EVERY);
+    assert_eq!(again.recovered.end, 0);
+}
+
+#[test]
 fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Always);

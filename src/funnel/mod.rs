@@ -397,7 +397,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
     }
 
-    /// Waits for the sync under way, syncs the rest, answers what is held and closes the journal.
+    /// Waits for the sync under way, then closes.
     fn finish(mut self, messages: &Outlet) -> Result<()> {
         while self.syncing.is_some() {
             match messages.recv() {
@@ -407,6 +407,15 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 Err(_) => break,
             }
         }
+        self.close()
+    }
+
+    /// Syncs what no sync has covered, answers what is held and closes the journal. Whoever calls
+    /// this instead of [`Funnel::run`] has waited for the sync under way.
+    ///
+    /// # Errors
+    /// The last sync failed: hits that were answered may not be on the device.
+    pub fn close(mut self) -> Result<()> {
         self.journal.close();
         let Some(job) = self.journal.sync_job() else {
             return Ok(());

@@ -134,10 +134,17 @@ impl<D: Disk> Journal<D> {
         opened.ok()
     }
 
+    /// The oldest sealed segment, if it may be given up at all: what waits for a sync may yet be
+    /// refused, and then nothing of it may stay.
+    fn oldest_settled(&self) -> Option<Segment> {
+        let oldest = self.sealed.front().copied();
+        oldest.filter(|oldest| !self.keep_unsynced || oldest.end() <= self.synced_end)
+    }
+
     /// Gives up every sealed segment that lies wholly at or before `cutoff`. The newest of them is
     /// kept as the spare.
     pub fn retire(&mut self, cutoff: Stamp) {
-        while let Some(&oldest) = self.sealed.front().filter(|oldest| oldest.last <= cutoff) {
+        while let Some(oldest) = self.oldest_settled().filter(|oldest| oldest.last <= cutoff) {
             self.sealed.pop_front();
             self.complete_after = self.complete_after.max(oldest.last);
             self.retired.push_back(oldest);
@@ -157,8 +164,7 @@ impl<D: Disk> Journal<D> {
     /// When the oldest sealed segment may be retired, given how long history is kept.
     #[must_use]
     pub fn retire_due(&self, retain_ns: u64) -> Option<Stamp> {
-        self.sealed
-            .front()
+        self.oldest_settled()
             .map(|oldest| oldest.last.after(retain_ns))
     }
 }
