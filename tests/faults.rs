@@ -320,6 +320,35 @@ fn failed_sync_that_outlasts_the_retention_leaves_nothing_of_what_it_refuses() {
 }
 
 #[test]
+fn refused_file_that_could_not_be_removed_goes_before_its_successor() {
+    for kept_over_a_start in [false, true] {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, SyncPolicy::Always);
+        rig.hit_now(4);
+        disk.faults(|faults| {
+            faults.once(Op::SyncFile, 1, EIO);
+            faults.once(Op::Remove, 1, EIO);
+        });
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+        rig.clock.advance(WINDOW_NS);
+        // The header of the next file cuts the refused one off, as long as that file is there.
+        rig.hit_now(4);
+        if kept_over_a_start {
+            let disk = rig.disk.kill();
+            disk.faults(|faults| faults.once(Op::Remove, 1, EIO));
+            rig = open(&disk, Some(&rig), SyncPolicy::Always);
+        }
+        rig.hit_now(1);
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.tick();
+        let disk = rig.disk.kill();
+        let again = open(&disk, Some(&rig), SyncPolicy::Always);
+        assert_eq!(again.recovered.end, 9);
+        assert_eq!(again.recovered.findings, [""; 0]);
+    }
+}
+
+#[test]
 fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Always);

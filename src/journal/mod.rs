@@ -96,6 +96,9 @@ pub struct Journal<D: Disk> {
     sealed: VecDeque<Segment>,
     /// Segments given up, oldest first, whose files are still there. The newest is the spare.
     retired: VecDeque<Segment>,
+    /// Files, by their numbers, that hold nothing but what was refused or given up and that could
+    /// not be removed. What a later header cuts off stays cut off only while that header is there.
+    leftover: Vec<u64>,
     active: Option<Active<D::File>>,
     buffer: Vec<u8>,
     next_number: u64,
@@ -136,6 +139,7 @@ impl<D: Disk> Journal<D> {
             boot,
             sealed: recovered.segments.iter().copied().collect(),
             retired: VecDeque::new(),
+            leftover: recovered.leftover.clone(),
             active: None,
             buffer: Vec::with_capacity(HEADER_BYTES + TURN_HITS_MAX * RECORD_BYTES),
             next_number: recovered.next_number,

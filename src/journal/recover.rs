@@ -44,6 +44,8 @@ pub struct Recovered {
     pub next_number: u64,
     /// Every hit with a later stamp is in the segments.
     pub complete_after: Stamp,
+    /// Numbers of files that were given up and could not be removed.
+    pub leftover: Vec<u64>,
     /// Bytes cut off behind the newest valid record.
     pub trimmed_bytes: u64,
     /// Places whose records are damaged or lost, as far as recovery has read.
@@ -70,6 +72,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     let mut survey = Survey {
         disk,
         findings: Vec::new(),
+        leftover: Vec::new(),
         trimmed_bytes: 0,
         damaged_count: 0,
     };
@@ -138,6 +141,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         this_boot_from,
         next_number,
         complete_after,
+        leftover: survey.leftover,
         trimmed_bytes: survey.trimmed_bytes,
         damaged_count: survey.damaged_count,
         earlier_boot: placed.earlier_boot,
@@ -149,7 +153,7 @@ impl<D: Disk> Survey<'_, D> {
     /// Settles what a crash leaves of a rotation: the spare under its new name and never written to,
     /// or written to and back under its old name.
     fn settle_recycled(
-        &self,
+        &mut self,
         found: &mut Vec<Found>,
         unreadable: &mut Vec<Unreadable>,
     ) -> Result<()> {
@@ -165,7 +169,7 @@ impl<D: Disk> Survey<'_, D> {
                 // Nothing else is left that knows the count: the spare becomes what it was.
                 found.push(self.rename_to_own(last, header)?);
             } else {
-                let _space = self.disk.remove(&last.name);
+                self.give_up(last.number);
             }
             unreadable.pop();
         }
@@ -184,7 +188,7 @@ impl<D: Disk> Survey<'_, D> {
             // before, and the crash has brought its name back.
             let retired = found.partition_point(|found| found.header.number < recycled.number);
             for found in found.drain(..retired) {
-                let _space = self.disk.remove(&found.name());
+                self.give_up(found.header.number);
             }
             found.push(renamed);
         }
@@ -210,7 +214,7 @@ impl<D: Disk> Survey<'_, D> {
                 (before.header.sequence..=before.end()).contains(&begins)
             };
             if same_life {
-                let _space = self.disk.remove(&this.name());
+                self.give_up(this.header.number);
             } else if fits_without {
                 self.set_aside(&this.name(), "sequence fits neither neighbour");
             } else {

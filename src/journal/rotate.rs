@@ -3,7 +3,9 @@
 //! Owns the life of a segment's file. A file is created once and then handed on: the newest retired
 //! segment is the spare that the next rotation renames, which allocates nothing and writes a third of
 //! what a new file would. Retired files go oldest first, none before its predecessor is gone and none
-//! before its successor is on the device, so that a restart never finds a gap or loses the count.
+//! before its successor is on the device, so that a restart never finds a gap or loses the count. A
+//! file of refused hits that could not be removed goes before any of them, since a later header is all
+//! that cuts it off.
 //!
 //! Must not know why a segment is due to retire. Invariant: at every instant some file on the disk
 //! tells the lifetime count of hits.
@@ -51,7 +53,7 @@ impl<D: Disk> Journal<D> {
         if active.at.count == 0 {
             // Nothing was ever in it. If it cannot be removed, recovery will find it blank.
             let _blank = active.file.set_len(0);
-            let _blank = self.disk.remove(&name);
+            self.remove_or_remember(active.at.number);
             return;
         }
         if active.tail || active.spoilt {
@@ -122,6 +124,9 @@ impl<D: Disk> Journal<D> {
             return None;
         };
         let (from, to) = (name::segment(spare.number), name::segment(number));
+        if !self.is_rid_of_leftover() {
+            return None;
+        }
         let is_free = spare.end() < self.pinned_end && Key::of(spare.number) != Key::of(number);
         if !is_free || self.disk.rename(&from, &to).is_err() {
             return None;
@@ -149,6 +154,9 @@ impl<D: Disk> Journal<D> {
             self.complete_after = self.complete_after.max(oldest.last);
             self.retired.push_back(oldest);
         }
+        if !self.is_rid_of_leftover() {
+            return;
+        }
         // Oldest first, and none before its predecessor is gone: what a restart finds is then always
         // without a gap.
         while let [oldest, _, ..] = *self.retired.make_contiguous()
@@ -159,6 +167,23 @@ impl<D: Disk> Journal<D> {
                 _ => self.retired.pop_front(),
             };
         }
+    }
+
+    /// Removes a file that nothing counts in; if that fails it is tried again.
+    pub(super) fn remove_or_remember(&mut self, number: u64) {
+        self.leftover.push(number);
+        self.is_rid_of_leftover();
+    }
+
+    /// Removes what could not be removed before; says whether nothing of it is left.
+    fn is_rid_of_leftover(&mut self) -> bool {
+        let disk = &self.disk;
+        let is_left = |number: &u64| {
+            let removed = disk.remove(&name::segment(*number));
+            removed.is_err_and(|cause| cause.kind() != ErrorKind::NotFound)
+        };
+        self.leftover.retain(is_left);
+        self.leftover.is_empty()
     }
 
     /// When the oldest sealed segment may be retired, given how long history is kept.

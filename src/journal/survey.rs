@@ -71,6 +71,8 @@ pub struct Survey<'a, D> {
     pub disk: &'a D,
     /// Everything corrupt so far.
     pub findings: Vec<String>,
+    /// Files, by their numbers, that were given up and could not be removed.
+    pub leftover: Vec<u64>,
     /// Bytes cut off so far.
     pub trimmed_bytes: u64,
     /// Damaged or lost records so far.
@@ -154,6 +156,13 @@ impl<D: Disk> Survey<'_, D> {
             .rename(&it.name, &name::segment(header.number))
             .map_err(self.failed("rename", &it.name))?;
         Ok(Found::new(header, it.bytes))
+    }
+
+    /// Removes a file in which nothing counts.
+    pub fn give_up(&mut self, number: u64) {
+        if self.disk.remove(&name::segment(number)).is_err() {
+            self.leftover.push(number);
+        }
     }
 
     /// Takes a file out of the journal and keeps it.

@@ -144,9 +144,10 @@ impl<D: Disk> Journal<D> {
         while let Some(newest) = self.sealed.back_mut() {
             let name = name::segment(newest.number);
             if newest.sequence >= self.end {
-                // Recovery would cut it off by the next header; removing it saves space.
-                let _space = self.disk.remove(&name);
+                let number = newest.number;
                 self.sealed.pop_back();
+                // Recovery would cut it off by the next header, while that is there.
+                self.remove_or_remember(number);
                 continue;
             }
             if newest.end() > self.end {
