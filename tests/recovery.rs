@@ -529,6 +529,25 @@ fn recycled_file_whose_new_name_was_lost_is_found_above_retired_ones_too() {
 }
 
 #[test]
+fn recycled_files_whose_new_names_were_all_lost_get_them_back() {
+    // Segment 0 was recycled as 4 and segment 1 as 5, and both names are back.
+    let lost = written_under_its_old_name();
+    lost.harm(1, |bytes| {
+        let header = Header {
+            number: 5,
+            sequence: TOTAL + 2,
+            ..lost.header(NEWEST)
+        };
+        bytes[..64].copy_from_slice(&header.encode());
+        bytes[64..72].copy_from_slice(&encode(200, Key::of(5)));
+    });
+    let rig = lost.open();
+    let kept: Vec<_> = (2..=5).map(named).collect();
+    assert_eq!(rig.disk.names(), kept);
+    assert_counts(rig, TOTAL + 3, &[], "two written, not renamed");
+}
+
+#[test]
 fn recycled_file_that_cannot_get_its_new_name_refuses_the_start() {
     let lost = written_under_its_old_name();
     lost.disk.faults(|faults| faults.sticky(Op::Rename, 1, EIO));

@@ -149,6 +149,18 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     })
 }
 
+/// The lowest file that was recycled and written, and whose new name was lost; with its header.
+fn lost_name(found: &[Found], unreadable: &[Unreadable]) -> Option<(usize, Header)> {
+    let newest = found.last().map_or(0, |newest| newest.header.number);
+    let is_free = |number| unreadable.iter().all(|other| other.number != number);
+    let borne = unreadable.iter().enumerate().filter_map(|(index, it)| {
+        let header = it.bears?;
+        let is_lost = header.number > it.number.max(newest) && is_free(header.number);
+        is_lost.then_some((index, header))
+    });
+    borne.min_by_key(|(_, header)| header.number)
+}
+
 impl<D: Disk> Survey<'_, D> {
     /// Settles what a crash leaves of a rotation: the spare under its new name and never written to,
     /// or written to and back under its old name.
@@ -173,15 +185,8 @@ impl<D: Disk> Survey<'_, D> {
             }
             unreadable.pop();
         }
-        let is_free = |number| unreadable.iter().all(|other| other.number != number);
-        let lost = unreadable.iter().position(|it| {
-            it.bears.is_some_and(|header| {
-                header.number > it.number.max(newest.unwrap_or(0)) && is_free(header.number)
-            })
-        });
-        if let Some(index) = lost
-            && let Some(header) = unreadable[index].bears
-        {
+        // A crash may take back several renames; files are recycled in the order of their numbers.
+        while let Some((index, header)) = lost_name(found, unreadable) {
             let recycled = unreadable.remove(index);
             let renamed = self.rename_to_own(&recycled, header)?;
             // Only the newest retired segment is ever recycled: what lies below it was retired
