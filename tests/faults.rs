@@ -409,6 +409,26 @@ fn stop_syncs_everything_under_every_policy() {
 }
 
 #[test]
+fn stop_also_syncs_what_is_given_up_and_still_there() {
+    for_seeds(50, |seed| {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, SyncPolicy::Never);
+        for hits in [1, 3, 2] {
+            rig.hit_now(hits);
+        }
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.tick();
+        let clock = rig.clock.clone();
+        let (outcome, disk) = rig.stop();
+        outcome.expect("a sound disk");
+        let disk = disk.crash(&mut Chance::new(seed));
+        let again = Rig::open(&disk, &clock, settings(EVERY, 4, WINDOW_NS));
+        assert_eq!(again.recovered.end, 6);
+        assert_eq!(again.recovered.findings, [""; 0]);
+    });
+}
+
+#[test]
 fn hits_of_a_killed_life_are_synced_by_the_next() {
     for_seeds(50, |seed| {
         let disk = SimDisk::default();

@@ -112,9 +112,11 @@ impl<D: Disk> Journal<D> {
     fn closed_unsynced(&mut self) -> Vec<String> {
         let Range { start, end } = self.closed;
         self.closed.start = end.min(self.end).max(start);
+        // What is given up is found by the next start as long as its file is there.
         let unsynced = self
-            .sealed
+            .retired
             .iter()
+            .chain(&self.sealed)
             .filter(|segment| start < segment.end() && segment.sequence < end);
         unsynced
             .map(|segment| name::segment(segment.number))
