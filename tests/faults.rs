@@ -349,6 +349,27 @@ fn refused_file_that_could_not_be_removed_goes_before_its_successor() {
 }
 
 #[test]
+fn recycled_file_that_could_be_neither_opened_nor_removed_is_no_finding() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Never);
+    rig.hit_now(4);
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+    rig.hit_now(1);
+    rig.clock.advance(WINDOW_NS);
+    disk.faults(|faults| {
+        faults.once(Op::Open, 1, EIO);
+        faults.once(Op::Remove, 1, EIO);
+    });
+    rig.tick();
+    assert!(disk.faults(|faults| faults.is_over()), "it was recycled");
+    rig.hit_now(4);
+    rig.hit_now(1);
+    let again = open(&rig.disk.kill(), Some(&rig), SyncPolicy::Never);
+    assert_eq!(again.recovered.end, 10);
+    assert_eq!(again.recovered.findings, [""; 0]);
+}
+
+#[test]
 fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Always);

@@ -134,7 +134,7 @@ impl<D: Disk> Journal<D> {
         self.retired.clear();
         let opened = self.disk.open(&to);
         if opened.is_err() {
-            let _space = self.disk.remove(&to);
+            self.remove_or_remember(number);
         }
         opened.ok()
     }
