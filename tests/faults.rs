@@ -370,6 +370,24 @@ fn recycled_file_that_could_be_neither_opened_nor_removed_is_no_finding() {
 }
 
 #[test]
+fn failed_write_never_harms_the_only_file_that_tells_the_total() {
+    for errno in [EIO, ENOSPC] {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, SyncPolicy::Never);
+        rig.hit_now(3);
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig = open(&rig.disk.kill(), Some(&rig), SyncPolicy::Never);
+        rig.tick();
+        rig.disk.faults(|faults| faults.once(Op::Write, 1, errno));
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+        let mut again = open(&rig.disk.kill(), Some(&rig), SyncPolicy::Never);
+        assert_eq!(again.recovered.end, 3);
+        again.hit_now(1);
+        assert_eq!(again.status().total, 4);
+    }
+}
+
+#[test]
 fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Always);

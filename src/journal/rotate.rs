@@ -118,7 +118,7 @@ impl<D: Disk> Journal<D> {
 
     /// The spare's file under a new number, if there is just the spare. Its old header and records
     /// fail every check under that number until the first turn overwrites them. If it cannot be
-    /// renamed it stays the spare.
+    /// renamed, or if no file but itself tells the count of hits, it stays the spare.
     fn recycle(&mut self, number: u64) -> Option<D::File> {
         let [spare] = *self.retired.make_contiguous() else {
             return None;
@@ -127,7 +127,8 @@ impl<D: Disk> Journal<D> {
         if !self.is_rid_of_leftover() {
             return None;
         }
-        let is_free = spare.end() < self.pinned_end && Key::of(spare.number) != Key::of(number);
+        let told_by_others = self.pinned_end.min(self.end);
+        let is_free = spare.end() < told_by_others && Key::of(spare.number) != Key::of(number);
         if !is_free || self.disk.rename(&from, &to).is_err() {
             return None;
         }
