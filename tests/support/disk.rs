@@ -12,7 +12,7 @@ use super::fault::{Faults, Op};
 use super::seed::Chance;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallyd::journal::disk::{Disk, DiskFile};
 
 /// What a device writes whole or not at all.
@@ -146,9 +146,14 @@ impl Inode {
     }
 }
 
+/// A process that dies at a call leaves the disk as it is at that instant.
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl SimDisk {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no test panics with the disk")
+        locked(&self.state)
     }
 
     /// The faults to come, for a test to arrange.
@@ -162,6 +167,24 @@ impl SimDisk {
         state.faults = Faults::default();
         Self {
             state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// As after an orderly end of the system: everything written is on the device, but for what a
+    /// failed sync has given up.
+    pub fn unmount(&self) -> Self {
+        let mut after = self.lock().clone();
+        after.faults = Faults::default();
+        for inode in &mut after.inodes {
+            for change in inode.changes.drain(..) {
+                change.apply(&mut inode.durable);
+            }
+            inode.content.clone_from(&inode.durable);
+        }
+        after.durable_names.clone_from(&after.names);
+        after.name_changes.clear();
+        Self {
+            state: Arc::new(Mutex::new(after)),
         }
     }
 
@@ -321,7 +344,7 @@ impl Disk for SimDisk {
 
 impl SimFile {
     fn with<T>(&self, work: impl FnOnce(&mut Inode, &mut Faults) -> T) -> T {
-        let mut state = self.state.lock().expect("no test panics with the disk");
+        let mut state = locked(&self.state);
         let State { inodes, faults, .. } = &mut *state;
         work(&mut inodes[self.inode], faults)
     }
@@ -341,8 +364,17 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.with(|inode, faults| {
-            faults.meet(Op::Write)?;
             let offset = offset as usize;
+            if faults.is_dying() {
+                // A write that is cut short by the end has done some sectors of its work.
+                let last = offset + faults.chance().upto(bytes.len() as u64) as usize;
+                let done = (last - last % SECTOR_BYTES).saturating_sub(offset);
+                let growth = (offset + done).saturating_sub(inode.content.len());
+                if done > 0 && faults.grow(growth) == growth {
+                    inode.change(Change::Write(offset, bytes[..done].to_vec()));
+                }
+            }
+            faults.meet(Op::Write)?;
             let length = faults.shorten(bytes.len());
             let growth = (offset + length).saturating_sub(inode.content.len());
             let length = length - (growth - faults.grow(growth)).min(length);

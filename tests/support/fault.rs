@@ -3,11 +3,13 @@
 //! Owns the list of faults to come, the room that is left, and whether reads and writes are short.
 //! A fault is counted in calls of one operation, from the moment it is arranged, so that a test can
 //! walk a fault through every call of a run. Once it is through, `is_over` says whether it was met.
+//! The process can also be made to die at a call: it unwinds with [`Death`], which a test catches.
 //!
 //! Must not know of files. Invariant: without an arrangement nothing ever fails.
 
 use super::seed::Chance;
 use std::io;
+use std::panic::resume_unwind;
 
 pub const EINTR: i32 = 4;
 pub const EIO: i32 = 5;
@@ -40,6 +42,10 @@ struct Fault {
     errno: i32,
 }
 
+/// What a process that dies at a call unwinds with.
+#[derive(Debug)]
+pub struct Death;
+
 /// The faults to come.
 #[derive(Clone, Debug)]
 pub struct Faults {
@@ -47,6 +53,13 @@ pub struct Faults {
     room_bytes: Option<usize>,
     short: bool,
     chance: Chance,
+    /// Calls until the process dies.
+    life: Option<u64>,
+    /// Calls that failed, but for the interruptions that are to be invisible.
+    failures: u64,
+    /// Failed calls but for reads and writes: something that was to go may have stayed.
+    kept: u64,
+    writes: u64,
 }
 
 impl Default for Faults {
@@ -56,6 +69,10 @@ impl Default for Faults {
             room_bytes: None,
             short: false,
             chance: Chance::new(0),
+            life: None,
+            failures: 0,
+            kept: 0,
+            writes: 0,
         }
     }
 }
@@ -100,10 +117,34 @@ impl Faults {
 
     /// Nothing fails any more.
     pub fn heal(&mut self) {
-        *self = Self {
-            chance: self.chance.clone(),
-            ..Self::default()
-        };
+        self.faults.clear();
+        self.room_bytes = None;
+        self.short = false;
+    }
+
+    /// The process dies at the call after the next `calls`, and never if there are none.
+    pub const fn die_after(&mut self, calls: Option<u64>) {
+        self.life = calls;
+    }
+
+    /// Whether the process dies at the very next call.
+    pub(super) const fn is_dying(&self) -> bool {
+        matches!(self.life, Some(0))
+    }
+
+    /// Calls that failed so far, but for interrupted reads and writes.
+    pub const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Calls so far that failed and might have taken something away.
+    pub const fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Calls of write so far.
+    pub const fn writes(&self) -> u64 {
+        self.writes
     }
 
     /// Whether every fault has been met as often as it was to be.
@@ -113,6 +154,12 @@ impl Faults {
 
     /// A call of `op` is made.
     pub(super) fn meet(&mut self, op: Op) -> io::Result<()> {
+        match &mut self.life {
+            Some(0) => resume_unwind(Box::new(Death)),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.writes += u64::from(op == Op::Write);
         let mut met = None;
         for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
             if fault.spared > 0 {
@@ -123,6 +170,11 @@ impl Faults {
             }
         }
         self.faults.retain(|fault| fault.times > 0);
+        let invisible = met == Some(EINTR) && matches!(op, Op::Read | Op::Write);
+        if met.is_some() && !invisible {
+            self.failures += 1;
+            self.kept += u64::from(!matches!(op, Op::Read | Op::Write | Op::List));
+        }
         met.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
@@ -142,6 +194,7 @@ impl Faults {
         };
         let granted = bytes.min(*room);
         *room -= granted;
+        self.failures += u64::from(granted < bytes);
         granted
     }
 

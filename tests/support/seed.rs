@@ -1,7 +1,8 @@
 //! Chance from a seed: every run of a seeded test can be repeated.
 //!
 //! Owns the generator (SplitMix64) and the rule for seeds: tests go through a fixed range of them,
-//! or through the one in `TALLYD_TEST_SEED` alone. A failure prints the seed that brought it about.
+//! or through the one in `TALLYD_TEST_SEED` alone; `TALLYD_TEST_FIRST` moves the range. A failure
+//! prints the seed that brought it about.
 //!
 //! Must not know what is drawn. Invariant: equal seeds draw equal numbers, on every machine.
 
@@ -70,9 +71,17 @@ pub fn count(usual: u64) -> u64 {
     })
 }
 
-/// Runs `test` with the seeds 0 to `count` - 1, or with the one that was asked for.
+/// The seed to begin with: 0, or what `TALLYD_TEST_FIRST` says.
+pub fn first() -> u64 {
+    std::env::var("TALLYD_TEST_FIRST").map_or(0, |text| {
+        text.parse().expect("TALLYD_TEST_FIRST is a number")
+    })
+}
+
+/// Runs `test` with `count` seeds, or with the one that was asked for.
 pub fn for_seeds(count: u64, test: impl Fn(u64)) {
-    let seeds = asked_for().map_or(0..count, |seed| seed..seed + 1);
+    let first = first();
+    let seeds = asked_for().map_or(first..first + count, |seed| seed..seed + 1);
     for seed in seeds {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
             eprintln!("again with: TALLYD_TEST_SEED={seed}");

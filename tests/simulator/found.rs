@@ -1,0 +1,339 @@
+//! What a start finds, held to the promises: nothing lost, nothing invented, everything in its place
+//! in time.
+//!
+//! Owns the reading of a recovered journal, record by record, beside the headers on the disk, and the
+//! documented rule for earlier boots, written down a second time. What cannot be known beforehand,
+//! which of the unsynced hits survived, is taken over into the model once it was found to be possible.
+//!
+//! Must not know how the process ended, but for what that end may take away. Invariant: a position
+//! that had to survive holds the very hit that was written there.
+
+use crate::life::{End, Figures, Outcome, promise};
+use crate::model::{Model, Place, Written};
+use crate::support::disk::SimDisk;
+use tallyd::funnel::LATE_NS_MAX;
+use tallyd::journal::disk::Disk;
+use tallyd::journal::record::{HEADER_BYTES, Header};
+use tallyd::journal::{Journal, Reader, Recovered, SyncPolicy, WALL_STEP_NS_MIN, name};
+use tallyd::stamp::{Anchor, Stamp};
+
+/// What an end of a process leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Left {
+    /// Everything that was written.
+    Written,
+    /// Everything that was written, and it is on the device.
+    Unmounted,
+    /// What was synced, and of the rest what chance says.
+    Synced,
+}
+
+/// What must be there, and what may.
+pub struct Bounds {
+    pub left: Left,
+    /// Whether the process ended inside of a turn.
+    pub in_turn: bool,
+}
+
+impl Bounds {
+    fn must(&self, model: &Model, position: usize) -> bool {
+        let Some(place) = model.places.get(position) else {
+            return false;
+        };
+        let written = position < model.acked || !self.in_turn && position < model.end();
+        match self.left {
+            Left::Written => written,
+            Left::Unmounted => written && !place.suspect,
+            Left::Synced => place.durable && !place.suspect,
+        }
+    }
+
+    fn most(&self, model: &Model) -> usize {
+        if self.left == Left::Synced || self.in_turn || model.ghosts {
+            model.places.len()
+        } else {
+            model.end()
+        }
+    }
+}
+
+/// A recovered journal, read from its first record to its last.
+struct Found {
+    recovered: Recovered,
+    headers: Vec<Header>,
+    stamps: Vec<Stamp>,
+    first: usize,
+}
+
+/// Opens the journal on a copy of `disk` and takes it over into the model.
+pub fn adopt(
+    disk: &SimDisk,
+    model: &mut Model,
+    now: Anchor,
+    bounds: &Bounds,
+    figures: &mut Figures,
+) -> Outcome {
+    let found = read(&disk.kill(), model, now)?;
+    let end = found.recovered.end as usize;
+    let positions = 0..model.places.len();
+    let mut must: Vec<bool> = positions.map(|p| bounds.must(model, p)).collect();
+    let survivors = must.iter().rposition(|&must| must);
+    let floor = survivors.map_or(0, |last| last + 1);
+    promise(floor <= end, || {
+        format!("{floor} hits had to survive, {end} did")
+    })?;
+    if bounds.left == Left::Synced {
+        // What was given up may have been in the file that was about to be recycled.
+        must.iter_mut()
+            .take(model.gone)
+            .for_each(|must| *must = false);
+    }
+    let most = bounds.most(model);
+    promise(end <= most, || {
+        format!("{most} hits were sent, {end} are found")
+    })?;
+    figures.lost += model.end().saturating_sub(end) as u64;
+    figures.rotations += found.headers.len().saturating_sub(1) as u64;
+    figures.retired += u64::from(found.first > 0);
+    figures.ghosts += end.saturating_sub(model.end()) as u64;
+    let lost = must
+        .iter()
+        .take(found.first)
+        .skip(model.gone)
+        .position(|&must| must);
+    promise(lost.is_none(), || {
+        let (first, gone) = (found.first, model.gone);
+        format!("hits below {first} are not kept, only those below {gone} are old enough")
+    })?;
+    let chosen = choose(&found, model, &must, figures)?;
+    check_places_in_time(&found, model, now)?;
+    // Places between what is there and what was refused and could not be removed are told as lost,
+    // and so is a header of which a full disk took a part before the process died.
+    let is_unsynced = bounds.left == Left::Synced && end < model.places.len();
+    let is_whole = !model.ghosts && !bounds.in_turn && !is_unsynced;
+    let was_sound = is_whole && !model.damaged && !model.reported;
+    let is_sound = was_sound && must[..end].iter().all(|&must| must);
+    let Recovered {
+        findings,
+        damaged_count,
+        ..
+    } = &found.recovered;
+    promise(
+        !is_sound || findings.is_empty() && *damaged_count == 0,
+        || format!("nothing is damaged, yet it is reported: {findings:?}"),
+    )?;
+    // A record may be lost and take the very time it had.
+    model.damaged |= *damaged_count > 0;
+    model.reported = !findings.is_empty();
+    take_over(&found, model, now, bounds.left, chosen);
+    Ok(())
+}
+
+fn read(disk: &SimDisk, model: &Model, now: Anchor) -> Outcome<Found> {
+    let settings = model.settings;
+    let opened = Journal::open(
+        disk.clone(),
+        settings.limits,
+        model.boot,
+        now,
+        settings.policy,
+    );
+    let (journal, recovered) = opened.map_err(|error| End::Broken(format!("no start: {error}")))?;
+    let first = journal.first();
+    let mut reader = Reader::new();
+    let mut stamps: Vec<Stamp> = Vec::new();
+    let readable = first..first + recovered.hit_count();
+    promise(
+        recovered.segments.is_empty() || readable.end == journal.end(),
+        || {
+            format!(
+                "segments hold {readable:?}, the journal ends at {}",
+                journal.end()
+            )
+        },
+    )?;
+    while (stamps.len() as u64) < recovered.hit_count() {
+        let position = first + stamps.len() as u64;
+        let read = journal.read_ahead(&mut reader, position);
+        read.map_err(|error| End::Broken(format!("unreadable: {error}")))?;
+        stamps.extend_from_slice(reader.ahead(position));
+    }
+    promise(stamps.is_sorted(), || "stamps go back in time".to_owned())?;
+    let mut headers = Vec::new();
+    for segment in &recovered.segments {
+        let file = name::segment(segment.number);
+        let bytes = disk.content(&file).unwrap_or_default();
+        let bytes = bytes
+            .get(..HEADER_BYTES)
+            .and_then(|bytes| bytes.try_into().ok());
+        let header = bytes.and_then(|bytes| Header::decode(bytes).ok());
+        let header = header.filter(|header| header.number == segment.number);
+        headers.push(
+            header.ok_or_else(|| End::Broken(format!("{} has no header", disk.path(&file))))?,
+        );
+    }
+    Ok(Found {
+        first: first as usize,
+        recovered,
+        headers,
+        stamps,
+    })
+}
+
+/// Which of the hits tried at each position is there; that it is one of them is the promise.
+fn choose(
+    found: &Found,
+    model: &mut Model,
+    must: &[bool],
+    figures: &mut Figures,
+) -> Outcome<Vec<Written>> {
+    let mut chosen = Vec::new();
+    for (segment, header) in found.recovered.segments.iter().zip(&found.headers) {
+        check_header(header, model)?;
+        let base = Stamp::from_ns(header.base_ns as i64);
+        let mut earlier = base;
+        let places = segment.sequence as usize..segment.end() as usize;
+        for (position, &must) in must.iter().enumerate().take(places.end).skip(places.start) {
+            let stamp = found.stamps[position - found.first];
+            let at = base.after(stamp.since(segment.base));
+            let hit = Written {
+                boot: header.boot,
+                at,
+                wall_ns: header.wall_ns + (at.ns() - base.ns()),
+            };
+            let place = &model.places[position];
+            if must {
+                check_survivor(position, place, &hit)?;
+            } else if !place
+                .tries
+                .iter()
+                .any(|it| it.boot == hit.boot && it.at == at)
+            {
+                // A record that is lost takes the time of its neighbour before, or the base.
+                promise(at == earlier || at == base, || {
+                    format!("hit {position} at {at} was never sent: {place:?}")
+                })?;
+                figures.damaged += 1;
+                model.damaged = true;
+            }
+            earlier = at;
+            chosen.push(if must { place.counted } else { hit });
+        }
+    }
+    Ok(chosen)
+}
+
+/// The very hit that was written must be there, and the calendar may be off by less than a step.
+fn check_survivor(position: usize, place: &Place, found: &Written) -> Outcome {
+    let Place { counted, .. } = place;
+    promise(counted.boot == found.boot && counted.at == found.at, || {
+        format!("hit {position} had to survive as {counted:?}, {found:?} is there")
+    })?;
+    let drift_ns = found.wall_ns.abs_diff(counted.wall_ns);
+    promise(drift_ns < WALL_STEP_NS_MIN, || {
+        format!("the calendar of hit {position} is {drift_ns} ns off")
+    })
+}
+
+/// A header says of the first hit of its segment what was true when that was written.
+fn check_header(header: &Header, model: &Model) -> Outcome {
+    let base = Stamp::from_ns(header.base_ns as i64);
+    let Some(place) = model.places.get(header.sequence as usize) else {
+        return Ok(());
+    };
+    let is_it = |hit: &Written| {
+        hit.boot == header.boot && hit.at == base.after(1) && hit.wall_ns == header.wall_ns + 1
+    };
+    promise(place.tries.iter().any(is_it) || model.damaged, || {
+        format!("{header:?} fits no hit that was sent: {place:?}")
+    })
+}
+
+/// The documented rule: hits of this boot lie where they were stamped; the newest hit of an earlier
+/// boot is as old as the wall clock says, and at least as old as its successor had run.
+fn check_places_in_time(found: &Found, model: &Model, now: Anchor) -> Outcome {
+    let segments = &found.recovered.segments;
+    let mut successor = (model.boot, now.at.ns(), now.wall_ns, now.at.ns());
+    let mut shift_ns = 0;
+    for (index, (segment, header)) in segments.iter().zip(&found.headers).enumerate().rev() {
+        let (boot, uptime_ns, start_wall_ns, start_ns) = successor;
+        let base_ns = header.base_ns as i64;
+        if header.boot != boot {
+            let last_ns = segment.last.since(segment.base) as i64;
+            let age_ns = (start_wall_ns - (header.wall_ns + last_ns)).max(uptime_ns);
+            shift_ns = start_ns - age_ns - (base_ns + last_ns);
+        }
+        let placed_ns = base_ns + shift_ns;
+        let is_moved = || {
+            let earlier = index
+                .checked_sub(1)
+                .map(|index| segments[index].last.before(1));
+            model.damaged && earlier == Some(segment.base) && segment.base.ns() >= placed_ns
+        };
+        promise(segment.base.ns() == placed_ns || is_moved(), || {
+            format!(
+                "segment {} lies at {}, not at {placed_ns} ns",
+                segment.number, segment.base
+            )
+        })?;
+        successor = (header.boot, base_ns, header.wall_ns, placed_ns);
+    }
+    Ok(())
+}
+
+fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: Vec<Written>) {
+    let (end, first) = (found.recovered.end as usize, found.first);
+    let before = model.ledger.stamps.clone();
+    let mut stamps = vec![Stamp::MIN; end];
+    let readable = first..first + chosen.len();
+    stamps[readable.clone()].copy_from_slice(&found.stamps);
+    let oldest_boot = found.headers.first().map(|oldest| oldest.boot);
+    let span_ns = model.settings.window_ns + LATE_NS_MAX;
+    let is_past = (1..before.len()).contains(&first) && before[first - 1] <= now.at.before(span_ns);
+    if first <= model.gone && is_past && oldest_boot == Some(model.boot) {
+        // What was given up in this boot lies where it lay. What an earlier boot gave up has no place
+        // any more; that, and what a longer window reaches back to, is told as not kept.
+        stamps[..first].copy_from_slice(&before[..first]);
+    }
+    let oldest = match found.recovered.segments.first() {
+        Some(oldest) if first > 0 => oldest.base.after(1),
+        None if end > 0 => now.at,
+        _ => Stamp::MIN,
+    };
+    let is_lost = first > model.gone;
+    model.kept_from = oldest;
+    model.lost_before = if is_lost { oldest } else { Stamp::MIN };
+    model.ledger.stamps = stamps;
+    let is_device = left != Left::Written;
+    for (position, hit) in readable.zip(chosen) {
+        model.places[position].counted = hit;
+        if !model.places[position].tries.contains(&hit) {
+            model.places[position].tries.push(hit);
+        }
+    }
+    if is_device {
+        model.places.truncate(end);
+        model.places.iter_mut().for_each(Place::settle);
+    }
+    if model.settings.policy == SyncPolicy::Never {
+        model
+            .places
+            .iter_mut()
+            .for_each(|place| place.durable = false);
+    }
+    model.gone = model.gone.max(first).min(end);
+    (model.acked, model.synced, model.covered) = (end, end, 0);
+    model.ghosts &= left == Left::Written;
+    let newest = model.ledger.stamps.last().copied().unwrap_or(Stamp::MIN);
+    model.last = newest.max(Stamp::from_ns(1));
+    let this_boot = found
+        .headers
+        .iter()
+        .rev()
+        .take_while(|header| header.boot == model.boot);
+    let from = this_boot
+        .last()
+        .map_or(end, |header| header.sequence as usize);
+    model.unsynced_since = (from < end).then_some(now.at);
+    model.earlier_boot = found.headers.iter().any(|header| header.boot != model.boot);
+}
