@@ -216,6 +216,33 @@ fn damaged_record_takes_the_time_of_its_earlier_neighbour() {
 }
 
 #[test]
+fn damaged_first_record_keeps_its_time_since_the_header_tells_it() {
+    for number in 0..=NEWEST {
+        let damaged = Written::harmed(number, |bytes| bytes[64] ^= 1);
+        let first = 40 * number as i64;
+        let mut rig = damaged.open();
+        assert_eq!(between(&mut rig, first - 1, first), Answer::Count(1));
+        assert_eq!(between(&mut rig, -1, first), Answer::Count(4 * number + 1));
+    }
+}
+
+#[test]
+fn header_without_a_record_lets_no_hit_go_back_in_time() {
+    // The last hit of segment 2 and the only one of segment 3 had the same stamp.
+    let written = written();
+    let header = Header {
+        base_ns: (START + 109) as u64,
+        ..written.header(NEWEST)
+    };
+    written.disk.put(&named(NEWEST), header.encode().to_vec());
+    let mut rig = written.open();
+    let answer = rig.hit(&[Stamp::from_ns(START)]);
+    assert_eq!(answer.hits[0].stamp, Stamp::from_ns(START + 110));
+    let last = between(&mut rig, 109, 110);
+    assert_eq!(last, Answer::Count(2));
+}
+
+#[test]
 fn every_flipped_bit_of_a_newest_record_keeps_the_count_and_is_reported() {
     let records = (TOTAL % 4) as usize;
     for bit in HEADER_BYTES * 8..(HEADER_BYTES + records * RECORD_BYTES) * 8 {

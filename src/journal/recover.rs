@@ -280,7 +280,7 @@ impl<D: Disk> Survey<'_, D> {
         let scan = self.scan(&name, newest.header.number, newest.stored)?;
         newest.count = scan.length;
         newest.stored = scan.length;
-        newest.last_offset_ns = scan.last_offset_ns;
+        newest.last_offset_ns = scan.last_offset_ns.max(1);
         if let Some(first) = scan.first_damaged {
             self.damaged_count += scan.damaged;
             self.findings.push(format!(

@@ -1,8 +1,8 @@
 //! One segment: where it stands in the journal, and how its records are read.
 //!
 //! Owns the loops around short reads and writes, and the rule for damage: a record that fails its
-//! check keeps its place and takes the time of its nearest earlier valid neighbour, or of the base
-//! if there is none. Places behind the end of the file (lost records) are damaged in the same way.
+//! check keeps its place and takes the time of its nearest earlier valid neighbour, or of the first
+//! hit, which the base tells, if there is none. Places behind the end of the file (lost records) are damaged in the same way.
 //!
 //! Must not know of other segments. Invariant: stamps never decrease with the position.
 
@@ -123,7 +123,8 @@ impl Segment {
         self.nearest_before(file, index)
     }
 
-    /// The stamp of the nearest valid record before `index`, or the base.
+    /// The stamp of the nearest valid record before `index`, or else of the first hit: one behind the
+    /// base, so that it lies no earlier than what is before the segment.
     fn nearest_before<F: DiskFile>(&self, file: &F, index: u64) -> io::Result<Stamp> {
         let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
         let mut end = index.min(self.stored);
@@ -139,7 +140,7 @@ impl Segment {
             }
             end -= length;
         }
-        Ok(self.base)
+        Ok(self.base.after(1))
     }
 }
 

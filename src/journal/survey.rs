@@ -23,7 +23,7 @@ pub struct Found {
     pub count: u64,
     /// Places that are in its file.
     pub stored: u64,
-    /// The newest valid record, in ns after the base.
+    /// The newest valid record, in ns after the base; the first hit, at 1, if there is none.
     pub last_offset_ns: u64,
 }
 
@@ -36,7 +36,7 @@ impl Found {
             bytes,
             count: stored,
             stored,
-            last_offset_ns: 0,
+            last_offset_ns: 1,
         }
     }
 
