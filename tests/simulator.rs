@@ -145,7 +145,7 @@ fn every_promise_is_kept_in_every_weather() {
             panic!("seed {seed} breaks a promise");
         }
     }
-    println!("{number} seeds");
+    println!("\n{number} seeds");
     for (words, figure) in figures.all_mut() {
         println!("{figure:>12} {words}");
         assert!(

@@ -63,6 +63,8 @@ struct Found {
     headers: Vec<Header>,
     stamps: Vec<Stamp>,
     first: usize,
+    /// Records that failed their check on the way.
+    damaged_count: u64,
 }
 
 /// Opens the journal on a copy of `disk` and takes it over into the model.
@@ -113,17 +115,13 @@ pub fn adopt(
     let is_whole = !model.ghosts && !bounds.in_turn && !is_unsynced;
     let was_sound = is_whole && !model.damaged && !model.reported;
     let is_sound = was_sound && must[..end].iter().all(|&must| must);
-    let Recovered {
-        findings,
-        damaged_count,
-        ..
-    } = &found.recovered;
+    let (findings, damaged_count) = (&found.recovered.findings, found.damaged_count);
     promise(
-        !is_sound || findings.is_empty() && *damaged_count == 0,
-        || format!("nothing is damaged, yet it is reported: {findings:?}"),
+        !is_sound || findings.is_empty() && damaged_count == 0,
+        || format!("nothing is damaged, yet {damaged_count} records are, {findings:?}"),
     )?;
     // A record may be lost and take the very time it had.
-    model.damaged |= *damaged_count > 0;
+    model.damaged |= damaged_count > 0;
     model.reported = !findings.is_empty();
     take_over(&found, model, now, bounds.left, chosen);
     Ok(())
@@ -174,6 +172,7 @@ fn read(disk: &SimDisk, model: &Model, now: Anchor) -> Outcome<Found> {
     }
     Ok(Found {
         first: first as usize,
+        damaged_count: reader.damaged_count() + recovered.damaged_count,
         recovered,
         headers,
         stamps,
@@ -189,9 +188,13 @@ fn choose(
 ) -> Outcome<Vec<Written>> {
     let mut chosen = Vec::new();
     for (segment, header) in found.recovered.segments.iter().zip(&found.headers) {
-        check_header(header, model)?;
+        // A header without a record may be all that is left of hits that were lost.
+        if segment.count > 0 {
+            check_header(header, model)?;
+        }
         let base = Stamp::from_ns(header.base_ns as i64);
-        let mut earlier = base;
+        let first = base.after(1);
+        let mut earlier = first;
         let places = segment.sequence as usize..segment.end() as usize;
         for (position, &must) in must.iter().enumerate().take(places.end).skip(places.start) {
             let stamp = found.stamps[position - found.first];
@@ -209,8 +212,8 @@ fn choose(
                 .iter()
                 .any(|it| it.boot == hit.boot && it.at == at)
             {
-                // A record that is lost takes the time of its neighbour before, or the base.
-                promise(at == earlier || at == base, || {
+                // A record that is lost takes the time of its neighbour before, or of the first hit.
+                promise(at == earlier || at == first, || {
                     format!("hit {position} at {at} was never sent: {place:?}")
                 })?;
                 figures.damaged += 1;
@@ -324,7 +327,9 @@ fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: 
     model.gone = model.gone.max(first).min(end);
     (model.acked, model.synced, model.covered) = (end, end, 0);
     model.ghosts &= left == Left::Written;
-    let newest = model.ledger.stamps.last().copied().unwrap_or(Stamp::MIN);
+    // A header without a record is of a hit that was cut short; no hit goes behind it either.
+    let newest = found.recovered.segments.last();
+    let newest = newest.map_or(Stamp::MIN, |newest| newest.last);
     model.last = newest.max(Stamp::from_ns(1));
     let this_boot = found
         .headers

@@ -238,7 +238,7 @@ impl Life {
             Err(cause) => {
                 self.figures.failed_syncs += 1;
                 promise(met, || format!("a sound sync failed: {cause}"))?;
-                model.sync_went_wrong(covers);
+                model.sync_went_wrong();
             }
         }
         self.ran = Some((covers, outcome));

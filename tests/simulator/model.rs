@@ -107,6 +107,8 @@ pub struct Model {
     pub damaged: bool,
     /// Whether the newest start had something to report, and the next may again.
     pub reported: bool,
+    /// Whether a sync has failed and the funnel does not know yet.
+    is_failing: bool,
     /// Whether hits are being refused; not known for a turn in which a sync failed too.
     pub refusing: Option<bool>,
     pub failed_sync: bool,
@@ -132,6 +134,7 @@ impl Model {
             unsynced_since: None,
             damaged: false,
             reported: false,
+            is_failing: false,
             refusing: Some(false),
             failed_sync: false,
             status: Status::default(),
@@ -142,6 +145,7 @@ impl Model {
     pub fn begin(&mut self) {
         self.refusing = Some(false);
         self.failed_sync = false;
+        self.is_failing = false;
         self.status = Status::default();
     }
 
@@ -193,7 +197,7 @@ impl Model {
             Some(place) => {
                 place.counted = written;
                 place.durable = false;
-                place.suspect = false;
+                place.suspect = self.is_failing;
                 if !place.tries.contains(&written) {
                     place.tries.push(written);
                 }
@@ -202,7 +206,7 @@ impl Model {
                 counted: written,
                 tries: vec![written],
                 durable: false,
-                suspect: false,
+                suspect: self.is_failing,
             }),
         }
     }
@@ -246,10 +250,11 @@ impl Model {
             .for_each(|place| place.durable = true);
     }
 
-    /// A sync of everything below `covers` failed: what of it is on the device, nobody can tell.
-    pub fn sync_went_wrong(&mut self, covers: usize) {
-        let to = covers.min(self.places.len());
-        let unsynced = self.places[..to].iter_mut().filter(|place| !place.durable);
+    /// A sync failed: what is on the device, nobody can tell, nor of what is written into the same
+    /// file before the funnel knows.
+    pub fn sync_went_wrong(&mut self) {
+        self.is_failing = true;
+        let unsynced = self.places.iter_mut().filter(|place| !place.durable);
         unsynced.for_each(|place| place.suspect = true);
     }
 
@@ -263,7 +268,8 @@ impl Model {
     pub fn told_of_failure(&mut self) {
         self.unsynced_since = None;
         self.failed_sync = true;
-        self.sync_went_wrong(self.end());
+        self.sync_went_wrong();
+        self.is_failing = false;
         if self.is_always() {
             self.status.refused_count += (self.end() - self.synced) as u64;
             self.cut(self.synced);

@@ -9,6 +9,7 @@
 use crate::support::fault::{EINTR, EIO, EMFILE, ENOSPC, Op};
 use crate::support::rig;
 use crate::support::seed::Chance;
+use std::fmt;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
 use tallyd::journal::SyncPolicy;
 use tallyd::stamp::{MILLISECOND_NS, SECOND_NS};
@@ -19,7 +20,7 @@ const YEAR_NS: u64 = 365 * 86_400 * SECOND_NS;
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A worker sends hits so many ns before now; before `early`, after it.
-    Send { lateness_ns: Vec<u64>, early: bool },
+    Send { lateness_ns: Spans, early: bool },
     /// Somebody asks for the hits of a window that ended so long ago.
     Count { window_ns: u64, ago_ns: u64 },
     /// Somebody asks for the hits of an interval.
@@ -71,6 +72,21 @@ pub enum Step {
     Stop { how: How },
 }
 
+/// Spans of time, short to print when they are all the same.
+#[derive(Clone)]
+pub struct Spans(pub Vec<u64>);
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [first, rest @ ..] if rest.iter().all(|ns| ns == first) => {
+                write!(f, "[{first}; {}]", self.0.len())
+            }
+            all => write!(f, "{all:?}"),
+        }
+    }
+}
+
 /// What comes after a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum How {
@@ -102,8 +118,8 @@ pub fn weather(seed: u64) -> Weather {
     let mut steps = Vec::new();
     for _ in 0..count {
         let step = match chance.upto(99) {
-            0..=5 if faulty => fault(&mut chance),
-            6..=9 if deadly => end(&mut chance, settings.window_ns),
+            0..=11 if faulty => fault(&mut chance),
+            12..=15 if deadly => end(&mut chance, settings.window_ns),
             _ => work(&mut chance, settings.window_ns),
         };
         steps.push(step);
@@ -183,7 +199,7 @@ fn send(chance: &mut Chance) -> Step {
         _ => chance.span(12),
     };
     Step::Send {
-        lateness_ns: (0..size).map(|_| chance.span(most_ns)).collect(),
+        lateness_ns: Spans((0..size).map(|_| chance.span(most_ns)).collect()),
         early: chance.once(20),
     }
 }
@@ -193,7 +209,9 @@ fn signed(chance: &mut Chance, most_ns: u64) -> i64 {
     chance.pick(&[span_ns, -span_ns])
 }
 
-const CHANGING: [Op; 7] = [
+const CHANGING: [Op; 9] = [
+    Op::Write,
+    Op::SyncFile,
     Op::Write,
     Op::SetLen,
     Op::SyncFile,
@@ -284,9 +302,10 @@ impl Step {
     pub fn simpler(&self) -> Vec<Self> {
         match self {
             Self::Send { lateness_ns, early } => {
+                let Spans(lateness_ns) = lateness_ns;
                 let half = lateness_ns.len() / 2;
                 let send = |lateness_ns: &[u64], early| Self::Send {
-                    lateness_ns: lateness_ns.to_vec(),
+                    lateness_ns: Spans(lateness_ns.to_vec()),
                     early,
                 };
                 let mut all = Vec::new();

@@ -100,7 +100,7 @@ impl World {
                         now.before(ns)
                     }
                 };
-                life.send(lateness_ns.iter().map(seen).collect());
+                life.send(lateness_ns.0.iter().map(seen).collect());
             }
             Step::Count { window_ns, ago_ns } => life.ask(Ask::Count {
                 window_ns: *window_ns,
