@@ -152,13 +152,12 @@ impl<D: Disk> Journal<D> {
                 self.remove_or_remember(number);
                 continue;
             }
-            if newest.end() > self.end {
-                // Its last stamp may stay: an upper limit is all that searches need.
-                newest.count = self.end - newest.sequence;
-                newest.stored = newest.stored.min(newest.count);
-                let length = offset_of(newest.stored);
-                let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
-            }
+            // Its last stamp may stay: an upper limit is all that searches need.
+            newest.count = newest.count.min(self.end - newest.sequence);
+            newest.stored = newest.stored.min(newest.count);
+            // Also what could not be cut off before, since the header that did so goes with the rest.
+            let length = offset_of(newest.stored);
+            let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
             break;
         }
     }
