@@ -79,6 +79,14 @@ pub fn adopt(
     let end = found.recovered.end as usize;
     let positions = 0..model.places.len();
     let mut must: Vec<bool> = positions.map(|p| bounds.must(model, p)).collect();
+    let is_suspect = model.places.iter().any(|place| place.suspect);
+    if bounds.left != Left::Written && is_suspect {
+        // A later life may have taken a file for synced whose sync had failed in an earlier one, and
+        // have given up what was before it: the failure was told, and the count is that file's to tell.
+        must.iter_mut()
+            .take(model.gone)
+            .for_each(|must| *must = false);
+    }
     let survivors = must.iter().rposition(|&must| must);
     let floor = survivors.map_or(0, |last| last + 1);
     promise(floor <= end, || {
