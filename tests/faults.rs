@@ -389,18 +389,23 @@ fn failed_write_never_harms_the_only_file_that_tells_the_total() {
 
 #[test]
 fn refused_tail_that_could_not_be_cut_off_goes_with_the_header_that_hid_it() {
-    let disk = SimDisk::default();
-    let mut rig = open(&disk, None, SyncPolicy::Always);
-    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
-    disk.faults(|faults| {
-        faults.once(Op::SyncFile, 1, EIO);
-        faults.once(Op::Open, 1, EIO);
-    });
-    assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
-    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
-    assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
-    let again = open(&rig.disk.kill(), Some(&rig), EVERY);
-    assert_eq!(again.recovered.end, 1);
+    for pause_ns in [0, WINDOW_NS + LATE_NS_MAX] {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, SyncPolicy::Always);
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+        disk.faults(|faults| {
+            faults.once(Op::SyncFile, 1, EIO);
+            faults.once(Op::Open, 1, EIO);
+        });
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+        // After the longer pause that segment is given up meanwhile.
+        rig.clock.advance(pause_ns);
+        rig.tick();
+        disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+        let again = open(&rig.disk.kill(), Some(&rig), EVERY);
+        assert_eq!(again.recovered.end, 1, "after {pause_ns} ns");
+    }
 }
 
 #[test]

@@ -143,22 +143,19 @@ impl<D: Disk> Journal<D> {
         self.seal();
         self.unsynced.clear();
         self.end = self.synced_end;
-        while let Some(newest) = self.sealed.back_mut() {
-            let name = name::segment(newest.number);
-            if newest.sequence >= self.end {
-                let number = newest.number;
-                self.sealed.pop_back();
-                // Recovery would cut it off by the next header, while that is there.
-                self.remove_or_remember(number);
-                continue;
-            }
+        while let Some(newest) = self.sealed.back().filter(|it| it.sequence >= self.end) {
+            let number = newest.number;
+            self.sealed.pop_back();
+            // Recovery would cut it off by the next header, while that is there.
+            self.remove_or_remember(number);
+        }
+        if let Some(newest) = self.sealed.back_mut().or_else(|| self.retired.back_mut()) {
             // Its last stamp may stay: an upper limit is all that searches need.
             newest.count = newest.count.min(self.end - newest.sequence);
             newest.stored = newest.stored.min(newest.count);
             // Also what could not be cut off before, since the header that did so goes with the rest.
-            let length = offset_of(newest.stored);
+            let (name, length) = (name::segment(newest.number), offset_of(newest.stored));
             let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
-            break;
         }
     }
 }
