@@ -141,7 +141,7 @@ fn every_promise_is_kept_in_every_weather() {
     for seed in seeds {
         if let Some(trace) = broken(seed, &mut figures) {
             // The hook keeps the words of a panic, so the trace is printed by itself.
-            println!("{trace}");
+            println!("\n{trace}");
             panic!("seed {seed} breaks a promise");
         }
     }

@@ -4,10 +4,11 @@ Owns the cargo call, the environment that hands seeds over, and the reading of w
 know what is simulated. A build never touches the target folder of the server: its profile is another.
 """
 
-import collections, json, os, re, shutil, subprocess, sys, tempfile
+import collections, json, os, pathlib, re, shutil, subprocess, sys, tempfile
 
 FIGURE = re.compile(r"^ *(\d+) ([a-z].*)$")
 BROKEN = re.compile(r"^seed (\d+): ")
+TRACE = re.compile(r"^seed \d+: .*?again with: \S+ --seed \d+$", re.M | re.S)
 STEPS = re.compile(r"^(\d+) of \d+ steps; again with")
 
 
@@ -26,23 +27,25 @@ class Broken(Exception):
 
 def target(root):
     """The folder that cargo builds in."""
-    import pathlib
-
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target").resolve()
+
+
+def environment(folder, profile):
+    """What cargo is given: its own folder, and a profile that builds fast."""
+    return os.environ | {
+        "CARGO_TARGET_DIR": str(folder),
+        "CARGO_PROFILE_RELEASE_LTO": "off",
+        "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+        "CARGO_PROFILE_RELEASE_INCREMENTAL": "true",
+    } | profile
 
 
 def build(root, folder, profile):
     """Builds the simulator of the tree at `root` in `folder`; returns its path."""
     if shutil.which("cargo") is None:
         sys.exit("simulator: cargo is missing: install rust, see README.md")
-    environment = os.environ | {
-        "CARGO_TARGET_DIR": str(folder),
-        "CARGO_PROFILE_RELEASE_LTO": "off",
-        "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
-        "CARGO_PROFILE_RELEASE_INCREMENTAL": "true",
-    } | profile
     command = ["cargo", "test", "--release", "--test", "simulator", "--no-run", "--message-format=json"]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=root, env=environment(folder, profile), capture_output=True, text=True)
     if done.returncode != 0:
         messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         rendered = [one["message"].get("rendered") or "" for one in messages if one.get("message")]
@@ -76,9 +79,8 @@ class Run:
         self.output.seek(0)
         text = self.output.read()
         if status != 0:
-            begin = text.find("seed ")
-            end = text.find("\nevery_promise", begin)
-            raise Broken(text[begin:end] if 0 <= begin < end else text)
+            trace = TRACE.search(text)
+            raise Broken(trace[0] if trace else text)
         counted = collections.Counter()
         for line in text.splitlines():
             if match := FIGURE.match(line):
