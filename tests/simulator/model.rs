@@ -67,6 +67,7 @@ pub struct Expected {
 #[derive(Clone, Debug)]
 enum Right {
     Count(u64),
+    Steps(Vec<u64>),
     Status {
         status: Box<Status>,
         estimated: Option<bool>,
@@ -309,6 +310,24 @@ impl Model {
                 count(at.before(window_ns), at)
             }
             Ask::Between { from, to } => count(from, to),
+            Ask::Steps {
+                from,
+                step_ns,
+                count,
+                end,
+            } => {
+                let upto = |step: usize| {
+                    let instant = from.after(step_ns * step as u64);
+                    self.ledger.upto(instant).min(end)
+                };
+                Expected {
+                    reaches_back: from < self.kept_from,
+                    met_fault,
+                    answer: Right::Steps(
+                        (0..count).map(|step| upto(step + 1) - upto(step)).collect(),
+                    ),
+                }
+            }
             Ask::Status => Expected {
                 reaches_back: false,
                 met_fault,
@@ -345,7 +364,10 @@ impl Expected {
     pub fn check(&self, answer: &Answer, sync_failed: bool) -> Result<(), String> {
         let is_right = match (&self.answer, answer) {
             (Right::Count(count), Answer::Count(given)) => count == given,
-            (Right::Count(_), Answer::Failed(cause)) if cause.ends_with("no longer kept") => {
+            (Right::Steps(counts), Answer::Steps(given)) => counts == given,
+            (Right::Count(_) | Right::Steps(_), Answer::Failed(cause))
+                if cause.ends_with("no longer kept") =>
+            {
                 self.reaches_back
             }
             (_, Answer::Failed(_)) => self.met_fault || sync_failed,
@@ -371,6 +393,11 @@ impl Expected {
         };
         let same = Status {
             segment_count: given.segment_count,
+            recovered_count: given.recovered_count,
+            journal_bytes: given.journal_bytes,
+            oldest: given.oldest,
+            complete_after: given.complete_after,
+            meters: given.meters.clone(),
             estimated: given.estimated,
             refusing: given.refusing.clone(),
             sync_failure: given.sync_failure.clone(),

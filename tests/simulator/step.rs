@@ -11,6 +11,7 @@ use crate::support::rig;
 use crate::support::seed::Chance;
 use std::fmt;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
+use tallyd::hit::STEPS_MAX;
 use tallyd::journal::SyncPolicy;
 use tallyd::stamp::{MILLISECOND_NS, SECOND_NS};
 
@@ -25,6 +26,13 @@ pub enum Step {
     Count { window_ns: u64, ago_ns: u64 },
     /// Somebody asks for the hits of an interval.
     Between { from_ago_ns: u64, to_ago_ns: u64 },
+    /// Somebody asks for steps of a history, of all hits before a position.
+    Steps {
+        from_ago_ns: u64,
+        step_ns: u64,
+        count: usize,
+        end: u64,
+    },
     /// Somebody asks how things stand.
     Status,
     /// The funnel takes one turn, if a message waits.
@@ -180,7 +188,13 @@ fn work(chance: &mut Chance, window_ns: u64) -> Step {
             window_ns: chance.pick(&[window_ns, chance.clone().span(reach_ns)]),
             ago_ns: chance.pick(&[0, chance.clone().span(reach_ns)]),
         },
-        71..=77 => Step::Between {
+        71..=73 => Step::Steps {
+            from_ago_ns: chance.span(reach_ns),
+            step_ns: 1 + chance.span(window_ns / 4),
+            count: 1 + chance.span(STEPS_MAX as u64 - 1) as usize,
+            end: chance.pick(&[u64::MAX, chance.clone().span(1000)]),
+        },
+        74..=77 => Step::Between {
             from_ago_ns: chance.span(reach_ns),
             to_ago_ns: chance.span(reach_ns),
         },

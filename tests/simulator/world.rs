@@ -113,6 +113,17 @@ impl World {
                 from: now.before(*from_ago_ns),
                 to: now.before(*to_ago_ns),
             }),
+            Step::Steps {
+                from_ago_ns,
+                step_ns,
+                count,
+                end,
+            } => life.ask(Ask::Steps {
+                from: now.before(*from_ago_ns),
+                step_ns: *step_ns,
+                count: *count,
+                end: *end,
+            }),
             Step::Status => life.ask(Ask::Status),
             Step::Turn => life.turn(model)?,
             Step::Turns => self.turns()?,
