@@ -250,6 +250,25 @@ fn question_past_what_is_kept_is_an_error_after_a_restart() {
 }
 
 #[test]
+fn restart_after_a_quiet_window_still_knows_the_whole_of_it() {
+    // The first life's hits leave the window while nobody comes; the second life may give them up only
+    // when what it has left tells a third one that nothing is missing.
+    let settings = settings(SyncPolicy::Never, 4, WINDOW_NS);
+    let mut rig = Rig::open(&SimDisk::default(), &clock_at(START), settings);
+    rig.hit_at(&[START]);
+    for expected in 1..=3 {
+        let (clock, disk) = (rig.clock.clone(), rig.kill());
+        clock.advance(if expected == 1 { 60 * SECOND_NS } else { 1 });
+        rig = Rig::open(&disk, &clock, settings);
+        rig.tick();
+        assert!(!rig.status().estimated, "before hit {expected}");
+        assert_eq!(rig.hit_now(1).tallies(), [expected]);
+    }
+    let now = rig.now().ns();
+    assert_eq!(rig.ask(between(now - W, now)), Answer::Count(3));
+}
+
+#[test]
 fn no_question_changes_a_later_tally() {
     let mut asked = rig();
     let mut quiet = rig();

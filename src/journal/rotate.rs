@@ -140,18 +140,24 @@ impl<D: Disk> Journal<D> {
         opened.ok()
     }
 
-    /// The oldest sealed segment, if it may be given up at all: what waits for a sync may yet be
-    /// refused, and then nothing of it may stay.
-    fn oldest_settled(&self) -> Option<Segment> {
-        let oldest = self.sealed.front().copied();
-        oldest.filter(|oldest| !self.keep_unsynced || oldest.end() <= self.synced_end)
+    /// When the oldest sealed segment may be given up, as the cutoff that has to come: with the first
+    /// hit of its successor. It then lies wholly at or before it, and what is left tells a restart that
+    /// nothing newer is missing. What waits for a sync may yet be refused, and nothing of it may stay
+    /// then, so it is not given up at all.
+    fn given_up_at(&self) -> Option<Stamp> {
+        let oldest = self.sealed.front()?;
+        if self.keep_unsynced && oldest.end() > self.synced_end {
+            return None;
+        }
+        self.segments().nth(1).map(|second| second.base.after(1))
     }
 
-    /// Gives up every sealed segment that lies wholly at or before `cutoff`. The newest of them is
-    /// kept as the spare.
+    /// Gives up every sealed segment that `cutoff` has left behind. The newest of them is kept as the
+    /// spare.
     pub fn retire(&mut self, cutoff: Stamp) {
-        while let Some(oldest) = self.oldest_settled().filter(|oldest| oldest.last <= cutoff) {
-            self.sealed.pop_front();
+        while self.given_up_at().is_some_and(|begins| begins <= cutoff)
+            && let Some(oldest) = self.sealed.pop_front()
+        {
             self.complete_after = self.complete_after.max(oldest.last);
             self.retired.push_back(oldest);
         }
@@ -190,7 +196,6 @@ impl<D: Disk> Journal<D> {
     /// When the oldest sealed segment may be retired, given how long history is kept.
     #[must_use]
     pub fn retire_due(&self, retain_ns: u64) -> Option<Stamp> {
-        self.oldest_settled()
-            .map(|oldest| oldest.last.after(retain_ns))
+        self.given_up_at().map(|begins| begins.after(retain_ns))
     }
 }
