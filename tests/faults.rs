@@ -353,19 +353,18 @@ fn recycled_file_that_could_be_neither_opened_nor_removed_is_no_finding() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Never);
     // The first segment goes when the second has begun outside of all windows, and is the spare that
-    // the third hands on.
+    // is handed on when the third is full.
     for _ in 0..2 {
         rig.hit_now(4);
         rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
         rig.tick();
     }
-    rig.hit_now(4);
-    rig.clock.advance(WINDOW_NS);
+    rig.hit_now(3);
     disk.faults(|faults| {
         faults.once(Op::Open, 1, EIO);
         faults.once(Op::Remove, 1, EIO);
     });
-    rig.tick();
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
     assert!(disk.faults(|faults| faults.is_over()), "it was recycled");
     rig.hit_now(4);
     rig.hit_now(1);
