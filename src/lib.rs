@@ -24,6 +24,7 @@
 //! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/faults.rs` |
 //! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs` |
 //! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs` |
+//! | A directory that is moved, removed or replaced gets no hit, and what replaces it is left alone. | `tests/directory.rs` |
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |

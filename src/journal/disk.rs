@@ -4,12 +4,14 @@
 //! method is one operation of the kernel, may do part of its work (`read_at` and `write_at` may be
 //! short, anything may fail), and what is not followed by a `sync` may be lost.
 //!
-//! Must not know what the bytes mean. Invariant: nothing here retries, loops or hides an error.
+//! Must not know what the bytes mean. Invariants: nothing here retries, loops or hides an error; no
+//! file of a directory that was put in the place of ours is opened, renamed or removed.
 
 use super::name;
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One directory of files.
@@ -47,6 +49,14 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// The operating system's.
     fn sync(&self) -> io::Result<()>;
+    /// Whether the directory is where it was. Open files stay sound when it is not, but nobody would
+    /// find again what is written to them.
+    ///
+    /// # Errors
+    /// It was moved away, removed or replaced.
+    fn is_in_place(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// How people call the file `name`.
     fn path(&self, name: &str) -> String;
 }
@@ -81,6 +91,8 @@ pub struct RealDisk {
     directory: PathBuf,
     /// The lock lasts as long as this file is open: a killed process leaves none behind.
     _lock: File,
+    /// Device and inode of the lock's file, by which the directory is known.
+    identity: (u64, u64),
 }
 
 impl RealDisk {
@@ -123,9 +135,14 @@ impl RealDisk {
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(pid.as_bytes()));
+        let identity = lock
+            .metadata()
+            .map(|lock| (lock.dev(), lock.ino()))
+            .map_err(|cause| Error::io("look at", path.display().to_string(), cause))?;
         Ok(Self {
             directory: directory.to_owned(),
             _lock: lock,
+            identity,
         })
     }
 }
@@ -165,15 +182,16 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        let path = self.directory.join(name);
+        self.is_in_place()?;
         OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
-            .open(path)
+            .open(self.directory.join(name))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
+        self.is_in_place()?;
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -181,15 +199,27 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.is_in_place()?;
         fs::rename(self.directory.join(from), self.directory.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.is_in_place()?;
         fs::remove_file(self.directory.join(name))
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.is_in_place()?;
         File::open(&self.directory)?.sync_all()
+    }
+
+    fn is_in_place(&self) -> io::Result<()> {
+        let moved = || io::Error::other("the data directory was moved, removed or replaced");
+        match fs::metadata(self.directory.join(name::LOCK)) {
+            Ok(lock) if (lock.dev(), lock.ino()) == self.identity => Ok(()),
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+            _ => Err(moved()),
+        }
     }
 
     fn path(&self, name: &str) -> String {

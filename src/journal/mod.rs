@@ -28,7 +28,7 @@ pub use segment::Segment;
 pub use sync::{SyncJob, SyncPolicy};
 
 use crate::error::{Error, Result};
-use crate::stamp::{Anchor, BootId, MILLISECOND_NS, Stamp};
+use crate::stamp::{Anchor, BootId, MILLISECOND_NS, SECOND_NS, Stamp};
 use disk::{Disk, DiskFile};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
 use segment::{offset_of, write_full};
@@ -40,6 +40,8 @@ use std::sync::Arc;
 pub const TURN_HITS_MAX: usize = 8192;
 /// How far the wall clock may drift from its anchor before a new segment carries a new one.
 pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
+/// How often hits make sure that the directory they are written to is where it was.
+pub const LOOK_NS: u64 = SECOND_NS;
 const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
 
 /// The sizes a journal keeps to.
@@ -117,6 +119,8 @@ pub struct Journal<D: Disk> {
     closed: Range<u64>,
     names_changed: bool,
     keep_unsynced: bool,
+    /// When to make sure again that the directory is in its place.
+    look_due: Stamp,
 }
 
 impl<D: Disk> Journal<D> {
@@ -158,6 +162,7 @@ impl<D: Disk> Journal<D> {
             },
             names_changed: true,
             keep_unsynced: policy != SyncPolicy::Never,
+            look_due: now.at,
         };
         Ok((journal, recovered))
     }
@@ -228,7 +233,8 @@ impl<D: Disk> Journal<D> {
     /// segment with room for them. `anchor` is the present instant.
     ///
     /// # Errors
-    /// No segment can be opened. Nothing has changed then and the next turn may try again.
+    /// No segment can be opened, or the directory is not in its place. Nothing has changed then and the
+    /// next turn may try again.
     ///
     /// # Panics
     /// If `hits` is above [`TURN_HITS_MAX`].
@@ -265,6 +271,16 @@ impl<D: Disk> Journal<D> {
             };
         }
         self.buffer.clear();
+        self.look(anchor.at)
+    }
+
+    /// Makes sure, if it is time, that what is written now will be found again.
+    fn look(&mut self, now: Stamp) -> Result<()> {
+        if now >= self.look_due {
+            let misplaced = |cause| Error::io("append to", self.disk.path(""), cause);
+            self.disk.is_in_place().map_err(misplaced)?;
+            self.look_due = now.after(LOOK_NS);
+        }
         Ok(())
     }
 

@@ -58,6 +58,8 @@ impl<D: Disk> SyncJob<D> {
             let path = self.disk.path(name);
             move |cause| Error::io("sync", path, cause)
         };
+        // What is on the device and cannot be found there is not safe.
+        self.disk.is_in_place().map_err(failed(""))?;
         for (name, file) in &self.files {
             file.sync().map_err(failed(name))?;
         }
