@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[cfg(target_os = "linux")]
 const LINE: ClockId = ClockId::Boottime;
@@ -107,10 +107,12 @@ pub struct HandClock {
     hands: Arc<Hands>,
 }
 
+/// Both hands, in halves: small machines have no atomics of 64 bits. `moves` is odd while they move.
 #[derive(Debug, Default)]
 struct Hands {
-    now_ns: AtomicI64,
-    wall_ns: AtomicI64,
+    moves: AtomicU32,
+    now_ns: [AtomicU32; 2],
+    wall_ns: [AtomicU32; 2],
 }
 
 impl HandClock {
@@ -118,31 +120,73 @@ impl HandClock {
     #[must_use]
     pub fn new(now: Stamp, wall_ns: i64) -> Self {
         let clock = Self::default();
-        clock.hands.now_ns.store(now.ns(), Ordering::SeqCst);
-        clock.step_wall_to(wall_ns);
+        clock.hands.turn(|_, _| (now.ns(), wall_ns));
         clock
     }
 
     /// Lets `span_ns` pass on both clocks.
     pub fn advance(&self, span_ns: u64) {
         let span_ns = i64::try_from(span_ns).unwrap_or(i64::MAX);
-        self.hands.now_ns.fetch_add(span_ns, Ordering::SeqCst);
-        self.hands.wall_ns.fetch_add(span_ns, Ordering::SeqCst);
+        self.hands
+            .turn(|now_ns, wall_ns| (now_ns.wrapping_add(span_ns), wall_ns.wrapping_add(span_ns)));
     }
 
     /// Sets the wall clock, as an administrator or NTP would.
     pub fn step_wall_to(&self, wall_ns: i64) {
-        self.hands.wall_ns.store(wall_ns, Ordering::SeqCst);
+        self.hands.turn(|now_ns, _| (now_ns, wall_ns));
     }
+}
+
+impl Hands {
+    /// Both hands at one instant, in nanoseconds: now and wall.
+    fn read(&self) -> (i64, i64) {
+        loop {
+            let moves = self.moves.load(Ordering::SeqCst);
+            let shown = (whole(&self.now_ns), whole(&self.wall_ns));
+            if moves.is_multiple_of(2) && moves == self.moves.load(Ordering::SeqCst) {
+                return shown;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Moves both hands at once; whoever else wants to waits.
+    fn turn(&self, to: impl FnOnce(i64, i64) -> (i64, i64)) {
+        let still = loop {
+            let moves = self.moves.load(Ordering::SeqCst) & !1;
+            let taken =
+                self.moves
+                    .compare_exchange(moves, moves + 1, Ordering::SeqCst, Ordering::SeqCst);
+            if taken.is_ok() {
+                break moves;
+            }
+            std::hint::spin_loop();
+        };
+        let (now_ns, wall_ns) = to(whole(&self.now_ns), whole(&self.wall_ns));
+        halve(&self.now_ns, now_ns);
+        halve(&self.wall_ns, wall_ns);
+        self.moves.store(still.wrapping_add(2), Ordering::SeqCst);
+    }
+}
+
+fn whole([high, low]: &[AtomicU32; 2]) -> i64 {
+    let (high, low) = (high.load(Ordering::SeqCst), low.load(Ordering::SeqCst));
+    (u64::from(high) << 32 | u64::from(low)).cast_signed()
+}
+
+fn halve([high, low]: &[AtomicU32; 2], ns: i64) {
+    let bits = ns.cast_unsigned();
+    high.store((bits >> 32) as u32, Ordering::SeqCst);
+    low.store(bits as u32, Ordering::SeqCst);
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Stamp {
-        Stamp::from_ns(self.hands.now_ns.load(Ordering::SeqCst))
+        Stamp::from_ns(self.hands.read().0)
     }
 
     fn wall_ns(&self) -> i64 {
-        self.hands.wall_ns.load(Ordering::SeqCst)
+        self.hands.read().1
     }
 }
 
@@ -177,5 +221,28 @@ mod tests {
                 wall_ns: -2
             }
         );
+    }
+
+    #[test]
+    fn a_clock_by_hand_is_never_read_half_moved() {
+        // Each move carries from the lower half into the upper one of both hands.
+        const STEP_NS: u64 = u32::MAX as u64;
+        const STEPS: u64 = 20_000;
+        let clock = HandClock::new(Stamp::from_ns(0), 0);
+        let mover = std::thread::spawn({
+            let clock = clock.clone();
+            move || (0..STEPS).for_each(|_| clock.advance(STEP_NS))
+        });
+        let mut last = Stamp::from_ns(0);
+        while !mover.is_finished() {
+            let now = clock.now();
+            assert!(
+                now >= last && now.since(Stamp::from_ns(0)).is_multiple_of(STEP_NS),
+                "{now}"
+            );
+            last = now;
+        }
+        mover.join().expect("the mover");
+        assert_eq!(clock.now().ns().unsigned_abs(), STEP_NS * STEPS);
     }
 }
