@@ -27,6 +27,11 @@ class MemoryGroup:
     def name(self, first, second):
         return first if self.version == 1 else second
 
+    @property
+    def before(self):
+        """The words to be put before a command that is to run in it."""
+        return ("sh", "-c", 'echo $$ > "$0" && exec "$@"', self.here / "cgroup.procs")
+
     def join(self):
         (self.here / "cgroup.procs").write_text(str(os.getpid()))
 

@@ -21,7 +21,7 @@ class Life(Tallyd):
     def __init__(self, binary, data, *flags, before=(), port=0):
         self.here = pathlib.Path(tempfile.mkdtemp(prefix="tallyd-life-"))
         self.questions, self.doubts, self.said = 0, 0, None
-        command = [*before, binary, "--listen", f"127.0.0.1:{port}", "--data", data, *flags]
+        command = [*before, binary, "--listen", f"127.0.0.1:{port}", "--operator", "none", "--data", data, *flags]
         with open(self.here / "log", "w") as log:
             pipes = {"stdout": subprocess.PIPE, "stderr": log, "text": True}
             self.process = subprocess.Popen([str(word) for word in command], **pipes)
