@@ -25,7 +25,7 @@ pub const PAGE: Page = Page {
     media: "text/html; charset=utf-8",
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
-        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-MudZzsc5jlMJfFfwcrpWXD6Sy1GCyAjtRJZ8pPw+5aI='; script-src 'sha256-5naQCTNNcq29XlbU+zO/h+vjTQpFwOeMQIrjqm6sWiM='\r\n",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-tU50shvipHabYj/p5rF3iYdDC3w5tIOwbwEGdvXcptU='; script-src 'sha256-487quB30+fN84fN3uvRInAY28X82XhG58CAgA/GURMs='\r\n",
         "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
