@@ -8,7 +8,7 @@ policy) and what it asks for, in the order of the events.
 Must not know which page it shows. Nothing waits without a bound, and the browser reaches the loopback only.
 """
 
-import base64, contextlib, json, os, pathlib, select, shutil, signal, subprocess, sys, tempfile, time
+import base64, collections, contextlib, json, os, pathlib, select, shutil, signal, subprocess, sys, tempfile, time
 
 from tallyd import Failure
 
@@ -45,7 +45,7 @@ class Page:
     def __init__(self):
         self.here = pathlib.Path(tempfile.mkdtemp(prefix="chromium-"))
         self.last, self.received, self.replies, self.session = 0, b"", {}, None
-        self.complaints, self.open, self.open_max, self.bodies = [], {}, 0, {}
+        self.complaints, self.open, self.open_max, self.answers = [], {}, 0, collections.deque(maxlen=8)
         theirs_in, self.to = os.pipe()
         self.back, theirs_out = os.pipe()
         flags = [*FLAGS, f"--user-data-dir={self.here}", *(["--no-sandbox"] if os.getuid() == 0 else []), "about:blank"]
@@ -118,6 +118,13 @@ class Page:
             wait_s = 0
         return True
 
+    def watch(self, seconds):
+        """Takes in what the browser has to say for so long."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            if not self.pump(left_s):
+                raise Failure("chromium has gone")
+
     def see(self, method, p):
         """Keeps the events that tell how the page is."""
         if method == "Runtime.exceptionThrown":
@@ -126,18 +133,21 @@ class Page:
             self.complaints.append(" ".join(str(word.get("value", word.get("description"))) for word in p["args"]))
         elif method == "Log.entryAdded" and p["entry"]["level"] in ("error", "warning"):
             self.complaints.append(p["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not p["request"]["url"].startswith("data:"):
+        elif method == "Network.requestWillBeSent" and p.get("type") == "Fetch":
             self.open[p["requestId"]] = p["request"]["url"]
             self.open_max = max(self.open_max, len(self.open))
         elif method in ("Network.loadingFinished", "Network.loadingFailed"):
             url = self.open.pop(p["requestId"], None)
             if url and method == "Network.loadingFinished":
-                self.bodies[url.split("?")[0].rsplit("/", 1)[1]] = (url, p["requestId"])
+                self.answers.append((url, p["requestId"]))
 
-    def body(self, name):
-        """The address and the JSON of the last answer whose path ends in `name`."""
-        url, request = self.bodies[name]
-        return url, json.loads(self.call("Network.getResponseBody", requestId=request)["body"])
+    def answer(self, part):
+        """The address and the JSON of the newest answer to the page that has `part` in it."""
+        for url, request in reversed(self.answers):
+            body = self.call("Network.getResponseBody", requestId=request)["body"]
+            if part in body:
+                return url, json.loads(body)
+        raise Failure(f"no answer to the page has {part} in it")
 
     def go(self, url):
         self.call("Page.navigate", url=url)

@@ -25,11 +25,15 @@ def build():
 
 
 class Tallyd:
-    """A running server. As a context manager it is ended and its directory removed."""
+    """A running server. As a context manager it is ended and its directory removed.
 
-    def __init__(self, binary, front, *flags, preexec=None):
-        self.here = pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
-        command = [binary, "--listen", "127.0.0.1:0", "--data", self.here / "data", "--window", "1h"]
+    With `here`, a directory of the caller's, it finds what an earlier one left there, and leaves it there.
+    """
+
+    def __init__(self, binary, front, *flags, preexec=None, here=None, window="1h"):
+        self.is_guest = here is not None
+        self.here = here or pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
+        command = [binary, "--listen", "127.0.0.1:0", "--data", self.here / "data", "--window", window]
         command += [] if "--operator" in flags else ["--operator", "none"]
         command += ["--front", front, *flags]
         with open(self.here / "log", "w") as log:
@@ -61,7 +65,8 @@ class Tallyd:
             self.process.wait()
         finally:
             self.process.stdout.close()
-            shutil.rmtree(self.here, ignore_errors=True)
+            if not self.is_guest:
+                shutil.rmtree(self.here, ignore_errors=True)
 
     def log(self):
         return (self.here / "log").read_text(errors="replace").strip()
