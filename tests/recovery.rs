@@ -13,6 +13,7 @@ use support::disk::SimDisk;
 use support::fault::{EIO, EROFS, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use tallyd::clock::HandClock;
+use tallyd::funnel::LATE_NS_MAX;
 use tallyd::hit::{Answer, Ask};
 use tallyd::journal::record::{HEADER_BYTES, Header, Key, RECORD_BYTES, encode};
 use tallyd::journal::{SyncPolicy, name};
@@ -502,6 +503,29 @@ fn old_records_in_a_recycled_file_do_not_count() {
         }
         written.disk = rig.kill();
     }
+}
+
+#[test]
+fn records_of_a_number_that_a_crash_has_taken_back_do_not_count_when_it_is_given_again() {
+    // Segment 2 was recycled as 4 when power went: its new name and header were lost, not so a sector
+    // with records. It is the spare again when the next life gives the number 4.
+    let written = written();
+    written.harm(2, |bytes| {
+        bytes.resize(512, 0);
+        for offset_ns in 1_000_000..1_000_064 {
+            bytes.extend_from_slice(&encode(offset_ns, Key::of(4)));
+        }
+    });
+    let limits = settings(SyncPolicy::Never, 4, WINDOW_NS);
+    let mut rig = Rig::open(&written.disk, &written.clock, limits);
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX - 25);
+    rig.tick();
+    assert_eq!(rig.disk.names(), [named(2), named(NEWEST)]);
+    rig.hit_now(1);
+    let clock = rig.clock.clone();
+    let again = Rig::open(&rig.kill(), &clock, limits);
+    assert_eq!(again.recovered.end, TOTAL + 1);
+    assert_eq!(again.recovered.findings, [""; 0]);
 }
 
 #[test]

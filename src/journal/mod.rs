@@ -104,6 +104,8 @@ pub struct Journal<D: Disk> {
     active: Option<Active<D::File>>,
     buffer: Vec<u8>,
     next_number: u64,
+    /// Segments from this number on were begun in this life.
+    own_from: u64,
     end: u64,
     /// Hits below this are on the device.
     synced_end: u64,
@@ -147,6 +149,7 @@ impl<D: Disk> Journal<D> {
             active: None,
             buffer: Vec::with_capacity(HEADER_BYTES + TURN_HITS_MAX * RECORD_BYTES),
             next_number: recovered.next_number,
+            own_from: recovered.next_number,
             end: recovered.end,
             synced_end: recovered.end,
             pinned_end: match policy {

@@ -127,8 +127,12 @@ impl<D: Disk> Journal<D> {
         if !self.is_rid_of_leftover() {
             return None;
         }
+        // What a crash left of an earlier life may hold records under a number that was lost with their
+        // names and is given again: such a file is removed and never recycled.
+        let is_own = spare.number >= self.own_from;
         let told_by_others = self.pinned_end.min(self.end);
-        let is_free = spare.end() < told_by_others && Key::of(spare.number) != Key::of(number);
+        let is_free =
+            is_own && spare.end() < told_by_others && Key::of(spare.number) != Key::of(number);
         if !is_free || self.disk.rename(&from, &to).is_err() {
             return None;
         }
