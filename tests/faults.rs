@@ -413,6 +413,36 @@ fn refused_tail_that_could_not_be_cut_off_goes_with_the_header_that_hid_it() {
 }
 
 #[test]
+fn refused_first_turn_never_comes_back_at_another_time() {
+    for_seeds(300, |seed| {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, EVERY);
+        let now = rig.now();
+        let mut stamps = vec![now; 200];
+        stamps[0] = now.before(1000);
+        disk.faults(|faults| {
+            faults.short(seed);
+            faults.once(Op::Write, 3, EIO);
+        });
+        let first = rig.hit(&stamps);
+        disk.faults(Faults::heal);
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+        rig.clock.advance(SECOND_NS);
+        let mut chance = Chance::new(seed);
+        for _ in 0..20 {
+            if first.verdict == Verdict::Refused {
+                let disk = disk.crash(&mut chance);
+                let mut again = open(&disk, Some(&rig), EVERY);
+                let (from, to) = (now, now.after(SECOND_NS));
+                // Where nothing is left, the question reaches back too far.
+                let later = again.ask(Ask::Between { from, to });
+                assert!(!matches!(later, Answer::Count(1..)), "{later:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn question_behind_a_waiting_hit_is_answered_after_its_sync() {
     let disk = SimDisk::default();
     let mut rig = open(&disk, None, SyncPolicy::Always);

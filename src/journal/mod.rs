@@ -42,6 +42,8 @@ pub const TURN_HITS_MAX: usize = 8192;
 pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
 /// How often hits make sure that the directory they are written to is where it was.
 pub const LOOK_NS: u64 = SECOND_NS;
+/// What a device writes as a whole: a header never comes apart from the records in its sector.
+const SECTOR_BYTES: u64 = 512;
 const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
 
 /// The sizes a journal keeps to.
@@ -75,7 +77,7 @@ struct Active<F> {
     begun: bool,
     /// Whether bytes behind the records may be somebody else's: a recycled file, or a failed cut.
     tail: bool,
-    /// Whether the file takes no more: what was refused could not be cut off.
+    /// Whether the file takes no more: what was refused could not be cut off, or may come back.
     spoilt: bool,
     /// The state at the beginning of the turn, to go back to.
     mark: Mark,
@@ -358,6 +360,10 @@ impl<D: Disk> Journal<D> {
             return;
         };
         let mark = active.mark;
+        if !mark.begun && offset_of(active.at.count) > SECTOR_BYTES {
+            // Under another base, what of these records a power cut brings back would lie elsewhere.
+            active.spoilt = true;
+        }
         active.at.count = mark.count;
         active.at.stored = mark.count;
         active.at.last = mark.last;
