@@ -40,6 +40,9 @@ impl Bounds {
         let Some(place) = model.places.get(position) else {
             return false;
         };
+        if place.rotten {
+            return false;
+        }
         let written = position < model.acked || !self.in_turn && position < model.end();
         match self.left {
             Left::Written => written,
@@ -196,8 +199,8 @@ fn choose(
 ) -> Outcome<Vec<Written>> {
     let mut chosen = Vec::new();
     for (segment, header) in found.recovered.segments.iter().zip(&found.headers) {
-        // A header without a record may be all that is left of hits that were lost.
-        if segment.count > 0 {
+        // A header may be all that is left of hits that were lost, and hold the places of others.
+        if segment.count > 0 && must[segment.sequence as usize] {
             check_header(header, model)?;
         }
         let base = Stamp::from_ns(header.base_ns as i64);
@@ -317,9 +320,12 @@ fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: 
     model.ledger.stamps = stamps;
     let is_device = left != Left::Written;
     for (position, hit) in readable.zip(chosen) {
-        model.places[position].counted = hit;
-        if !model.places[position].tries.contains(&hit) {
-            model.places[position].tries.push(hit);
+        let place = &mut model.places[position];
+        place.counted = hit;
+        // What comes back unanswered may be what an earlier sync has failed for.
+        place.suspect |= position >= model.acked && place.was_suspect;
+        if !place.tries.contains(&hit) {
+            place.tries.push(hit);
         }
     }
     if is_device {

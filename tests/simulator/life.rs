@@ -93,6 +93,7 @@ pub struct Figures {
     pub rotations: u64,
     pub retired: u64,
     pub sick_starts: u64,
+    pub rotten: u64,
 }
 
 impl Figures {
@@ -104,7 +105,7 @@ impl Figures {
     }
 
     /// Each with what people call it.
-    pub const fn all_mut(&mut self) -> [(&'static str, &mut u64); 17] {
+    pub const fn all_mut(&mut self) -> [(&'static str, &mut u64); 18] {
         [
             ("steps", &mut self.steps),
             ("hits sent", &mut self.hits),
@@ -118,6 +119,7 @@ impl Figures {
             ("reboots", &mut self.reboots),
             ("orderly stops", &mut self.stops),
             ("starts with a fault", &mut self.sick_starts),
+            ("starts with a rotten record", &mut self.rotten),
             ("segments found beyond the first", &mut self.rotations),
             ("starts with hits given up", &mut self.retired),
             ("unsynced hits lost", &mut self.lost),

@@ -32,6 +32,10 @@ pub struct Place {
     pub durable: bool,
     /// Whether a sync of it has failed: the device may have it or not.
     pub suspect: bool,
+    /// Whether a sync of anything tried here has failed.
+    pub was_suspect: bool,
+    /// Whether bits of it have flipped.
+    pub rotten: bool,
 }
 
 impl Place {
@@ -41,6 +45,7 @@ impl Place {
         self.tries.push(self.counted);
         self.durable = true;
         self.suspect = false;
+        self.was_suspect = false;
     }
 }
 
@@ -199,6 +204,8 @@ impl Model {
                 place.counted = written;
                 place.durable = false;
                 place.suspect = self.is_failing;
+                place.was_suspect |= self.is_failing;
+                place.rotten = false;
                 if !place.tries.contains(&written) {
                     place.tries.push(written);
                 }
@@ -208,6 +215,8 @@ impl Model {
                 tries: vec![written],
                 durable: false,
                 suspect: self.is_failing,
+                was_suspect: self.is_failing,
+                rotten: false,
             }),
         }
     }
@@ -256,7 +265,10 @@ impl Model {
     pub fn sync_went_wrong(&mut self) {
         self.is_failing = true;
         let unsynced = self.places.iter_mut().filter(|place| !place.durable);
-        unsynced.for_each(|place| place.suspect = true);
+        unsynced.for_each(|place| {
+            place.suspect = true;
+            place.was_suspect = true;
+        });
     }
 
     /// The funnel learns that a sync went well.

@@ -68,6 +68,8 @@ pub enum Step {
     Heal,
     /// The next start meets a fault.
     SickStart { op: Op, nth: u64, errno: i32 },
+    /// Before the next start up to three bits of a record flip.
+    Rot { seed: u64 },
     /// The next start has other settings.
     Settings(Settings),
     /// The process ends at the call after so many calls; the one after it may end while it starts.
@@ -290,6 +292,9 @@ fn end(chance: &mut Chance, window_ns: u64) -> Step {
             errno: chance.pick(&[EIO, EMFILE]),
         },
         17 => Step::Settings(settings(chance)),
+        18 => Step::Rot {
+            seed: chance.next(),
+        },
         _ => Step::Stop { how: How::Kill },
     }
 }

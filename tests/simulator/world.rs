@@ -16,6 +16,8 @@ use crate::support::seed::Chance;
 use tallyd::clock::{Clock, HandClock};
 use tallyd::funnel::Settings;
 use tallyd::hit::Ask;
+use tallyd::journal::name;
+use tallyd::journal::record::{HEADER_BYTES, Header, RECORD_BYTES};
 use tallyd::stamp::{BootId, SECOND_NS, Stamp};
 
 /// How often the process dies while it starts, at the most.
@@ -30,6 +32,7 @@ pub struct World {
     /// What the next start meets.
     settings: Settings,
     sickness: Option<(Op, u64, i32)>,
+    rot: Option<u64>,
     /// How the present process will end, and when the next one does.
     death: Option<(How, Option<u64>)>,
     boots: u64,
@@ -45,6 +48,7 @@ impl World {
             life: None,
             settings,
             sickness: None,
+            rot: None,
             death: None,
             boots: 0,
         };
@@ -154,6 +158,7 @@ impl World {
             Step::Short { seed } => arrange(&|faults| faults.short(*seed)),
             Step::Heal => arrange(&Faults::heal),
             Step::SickStart { op, nth, errno } => self.sickness = Some((*op, *nth, *errno)),
+            Step::Rot { seed } => self.rot = Some(*seed),
             Step::Settings(settings) => self.settings = *settings,
             Step::Die { calls, again, how } => {
                 arrange(&|faults| faults.die_after(Some(*calls)));
@@ -242,12 +247,45 @@ impl World {
                 Left::Unmounted
             }
         };
+        if let Some(seed) = self.rot.take() {
+            self.rot(&mut Chance::new(seed));
+        }
         if let Some(calls) = calls {
             self.disk.faults(|faults| faults.die_after(Some(calls)));
         }
         let outcome = self.start(left, in_turn);
         self.disk.faults(|faults| faults.die_after(None));
         outcome
+    }
+
+    /// Flips bits of some record, never more than its check is sure to see.
+    fn rot(&mut self, chance: &mut Chance) {
+        let files = self.disk.names();
+        let file = files.get(chance.upto(files.len() as u64) as usize);
+        let content = file.and_then(|file| self.disk.content(file));
+        let (Some(file), Some(content)) = (file, content) else {
+            return;
+        };
+        let records = content.len().saturating_sub(HEADER_BYTES) / RECORD_BYTES;
+        let header = content
+            .get(..HEADER_BYTES)
+            .and_then(|head| head.try_into().ok());
+        let Some(header) = header.and_then(|head| Header::decode(head).ok()) else {
+            return;
+        };
+        if records == 0 || name::segment(header.number) != *file {
+            return;
+        }
+        let index = chance.upto(records as u64 - 1) as usize;
+        for bit in 0..=chance.upto(2) {
+            let byte = HEADER_BYTES + index * RECORD_BYTES + chance.upto(7) as usize;
+            self.disk.flip(file, byte, 1 << bit);
+        }
+        if let Some(place) = self.model.places.get_mut(header.sequence as usize + index) {
+            place.rotten = true;
+        }
+        self.figures.rotten += 1;
+        self.model.damaged = true;
     }
 
     /// Another boot begins: its clock starts anew, and the wall clock shows whatever it shows.

@@ -244,6 +244,21 @@ impl SimDisk {
         state.durable_names.insert(name.to_owned(), inode);
     }
 
+    /// Flips bits of a byte, in what is written and on the device.
+    pub fn flip(&self, name: &str, byte: usize, bits: u8) {
+        let mut state = self.lock();
+        if let Some(inode) = state.names.get(name).copied() {
+            let Inode {
+                content, durable, ..
+            } = &mut state.inodes[inode];
+            for bytes in [content, durable] {
+                if let Some(byte) = bytes.get_mut(byte) {
+                    *byte ^= bits;
+                }
+            }
+        }
+    }
+
     /// Takes a file away, on the device.
     pub fn take(&self, name: &str) -> Option<Vec<u8>> {
         let content = self.content(name);
