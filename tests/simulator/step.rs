@@ -127,6 +127,9 @@ pub fn weather(seed: u64) -> Weather {
     let count = 20 + chance.span(200);
     let mut steps = Vec::new();
     for _ in 0..count {
+        if faulty && deadly && chance.once(100) {
+            failed_sync(&mut chance, settings.window_ns, &mut steps);
+        }
         let step = match chance.upto(99) {
             0..=11 if faulty => fault(&mut chance),
             12..=15 if deadly => end(&mut chance, settings.window_ns),
@@ -265,6 +268,29 @@ fn fault(chance: &mut Chance) -> Step {
             times: 1 + chance.pick(&[0, 0, 1]) * chance.span(8),
             errno: chance.pick(&[EIO, ENOSPC]),
         },
+    }
+}
+
+/// A sync fails, and hits go on: what is synced afterwards must not rest on what was lost.
+fn failed_sync(chance: &mut Chance, window_ns: u64, steps: &mut Vec<Step>) {
+    let end = Step::Die {
+        calls: 0,
+        again: None,
+        how: how(chance, window_ns),
+    };
+    let failure = Step::Fail {
+        op: chance.pick(&[Op::SyncFile, Op::SyncNames]),
+        nth: 1,
+        times: 1,
+        errno: EIO,
+    };
+    let syncing = || [Step::Turns, Step::UntilDue, Step::RunJob, Step::Deliver];
+    steps.extend([send(chance), failure]);
+    steps.extend(syncing());
+    steps.extend([Step::Turns, send(chance)]);
+    steps.extend(syncing());
+    if chance.once(2) {
+        steps.push(end);
     }
 }
 
