@@ -53,7 +53,13 @@ impl Bounds {
 
     fn most(&self, model: &Model) -> usize {
         if self.left == Left::Synced || self.in_turn || model.ghosts {
-            model.places.len()
+            // A refused tail that comes back may lie below a newer segment whose header is lost.
+            let refused = if self.left == Left::Synced {
+                model.refused
+            } else {
+                0
+            };
+            model.places.len() + refused
         } else {
             model.end()
         }
@@ -105,6 +111,8 @@ pub fn adopt(
     promise(end <= most, || {
         format!("{most} hits were sent, {end} are found")
     })?;
+    model.make_room(end);
+    must.resize(model.places.len(), false);
     figures.lost += model.end().saturating_sub(end) as u64;
     figures.rotations += found.headers.len().saturating_sub(1) as u64;
     figures.retired += u64::from(found.first > 0);
@@ -123,7 +131,7 @@ pub fn adopt(
     // Places between what is there and what was refused and could not be removed are told as lost,
     // and so is a header of which a full disk took a part before the process died.
     let is_unsynced = bounds.left == Left::Synced && end < model.places.len();
-    let is_whole = !model.ghosts && !bounds.in_turn && !is_unsynced;
+    let is_whole = !model.ghosts && !model.untidy && !bounds.in_turn && !is_unsynced;
     let was_sound = is_whole && !model.damaged && !model.reported;
     let is_sound = was_sound && must[..end].iter().all(|&must| must);
     let (findings, damaged_count) = (&found.recovered.findings, found.damaged_count);
@@ -329,6 +337,7 @@ fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: 
         }
     }
     if is_device {
+        model.refused = 0;
         model.places.truncate(end);
         model.places.iter_mut().for_each(Place::settle);
     }

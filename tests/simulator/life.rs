@@ -287,6 +287,7 @@ impl Life {
             life.funnel.turn(message, &life.messages);
         })?;
         let (lines, trial) = self.trial.take().expect("it was put there");
+        model.untidy |= touched.kept;
         if has_hits {
             let sync_failed = matches!(next, Some(Queued::Synced(_, false)));
             self.judge(model, lines, trial, &touched, sync_failed)?;
@@ -442,7 +443,8 @@ impl Life {
 
     /// The funnel is woken without a message.
     pub fn tick(&mut self, model: &mut Model) -> Outcome {
-        self.touching(|life| life.funnel.tick())?;
+        let ((), touched) = self.touching(|life| life.funnel.tick())?;
+        model.untidy |= touched.kept;
         self.ticked(model)
     }
 

@@ -113,6 +113,10 @@ pub struct Model {
     pub damaged: bool,
     /// Whether the newest start had something to report, and the next may again.
     pub reported: bool,
+    /// Hits that were refused and may still be somewhere on the device.
+    pub refused: usize,
+    /// Whether a file that was to go may have stayed, and is told at the next start.
+    pub untidy: bool,
     /// Whether a sync has failed and the funnel does not know yet.
     is_failing: bool,
     /// Whether hits are being refused; not known for a turn in which a sync failed too.
@@ -140,6 +144,8 @@ impl Model {
             unsynced_since: None,
             damaged: false,
             reported: false,
+            refused: 0,
+            untidy: false,
             is_failing: false,
             refusing: Some(false),
             failed_sync: false,
@@ -152,6 +158,7 @@ impl Model {
         self.refusing = Some(false);
         self.failed_sync = false;
         self.is_failing = false;
+        self.untidy = false;
         self.status = Status::default();
     }
 
@@ -248,7 +255,23 @@ impl Model {
 
     /// Positions from `end` on count no more.
     pub fn cut(&mut self, end: usize) {
+        self.refused += self.end() - end;
         self.ledger.stamps.truncate(end);
+    }
+
+    /// Makes a place of every position below `end`; what is there, nobody has tried at it.
+    pub fn make_room(&mut self, end: usize) {
+        while self.places.len() < end {
+            let (boot, at, wall_ns) = (self.boot, Stamp::MIN, 0);
+            self.places.push(Place {
+                counted: Written { boot, at, wall_ns },
+                tries: Vec::new(),
+                durable: false,
+                suspect: false,
+                was_suspect: false,
+                rotten: false,
+            });
+        }
     }
 
     /// A sync of everything below `covers` went well, whether or not anybody knows yet.
