@@ -1,6 +1,7 @@
 //! The few file operations the journal needs, and the real ones.
 //!
-//! Owns every touch of the file system. The two traits are the seam for a simulated disk: each
+//! Owns every touch of the file system: our own directory, locked, and somebody else's, only read.
+//! The two traits are the seam for a simulated disk: each
 //! method is one operation of the kernel, may do part of its work (`read_at` and `write_at` may be
 //! short, anything may fail), and what is not followed by a `sync` may be lost.
 //!
@@ -166,19 +167,29 @@ fn create_lasting(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Names and lengths of the files in `directory`.
+fn list(directory: &Path) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // A name that is not text is none of ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            match entry.metadata() {
+                Ok(metadata) => files.push((name, metadata.len())),
+                // Its owner has taken it away since: it is no file of the directory.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+    }
+    Ok(files)
+}
+
 impl Disk for RealDisk {
     type File = File;
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            // A name that is not text is none of ours.
-            if let Ok(name) = entry.file_name().into_string() {
-                files.push((name, entry.metadata()?.len()));
-            }
-        }
-        Ok(files)
+        list(&self.directory)
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
@@ -220,6 +231,64 @@ impl Disk for RealDisk {
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
             _ => Err(moved()),
         }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+}
+
+/// A directory that belongs to somebody else, who may be writing to it: there is no lock, nothing is
+/// created, and every change is refused.
+#[derive(Debug)]
+pub struct ReadDisk {
+    directory: PathBuf,
+}
+
+impl ReadDisk {
+    /// Looks into `directory`.
+    ///
+    /// # Errors
+    /// It cannot be read, or a server never had it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let shown = directory.display().to_string();
+        let files =
+            list(directory).map_err(|cause| Error::io("read data directory", &shown, cause))?;
+        let is_ours = |name: &str| name == name::LOCK || name::used_number_of(name).is_some();
+        if !files.iter().any(|(name, _)| is_ours(name)) {
+            return Err(Error::found(shown, "no journal of tallyd is in it"));
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+        })
+    }
+}
+
+impl Disk for ReadDisk {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        list(&self.directory)
+    }
+
+    fn create(&self, _: &str) -> io::Result<File> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        File::open(self.directory.join(name))
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
     fn path(&self, name: &str) -> String {

@@ -21,11 +21,13 @@ mod search;
 mod segment;
 mod survey;
 mod sync;
+mod view;
 
 pub use read::Reader;
 pub use recover::Recovered;
 pub use segment::Segment;
 pub use sync::{SyncJob, SyncPolicy};
+pub use view::{Missed, OpenPart, Part, View};
 
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, MILLISECOND_NS, SECOND_NS, Stamp};

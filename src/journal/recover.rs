@@ -23,11 +23,11 @@
 //! Must not know of windows. Invariant: what comes out is sorted by number, sequence and stamp.
 
 use super::boots;
-use super::disk::{Disk, DiskFile};
+use super::disk::Disk;
 use super::name;
 use super::record::Header;
 use super::segment::{Segment, offset_of, records_in, scan};
-use super::survey::{Found, Survey, Unreadable};
+use super::survey::{Access, Found, Survey, Unreadable, list};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, Stamp};
 
@@ -64,19 +64,66 @@ impl Recovered {
     }
 }
 
+/// What lies in a directory, before it is placed on anybody's line.
+pub struct Settled {
+    /// The segments, oldest first.
+    pub found: Vec<Found>,
+    /// Every file with a number, as it was listed.
+    pub listed: Vec<(String, u64)>,
+    /// Lifetime count of hits.
+    pub end: u64,
+    /// Bytes behind the newest valid record.
+    pub trimmed_bytes: u64,
+    /// Places whose records are damaged or lost, as far as was read.
+    pub damaged_count: u64,
+    /// Everything corrupt, one line each with file and position.
+    pub findings: Vec<String>,
+    /// A number above every number ever used.
+    next_number: u64,
+    /// Numbers of files that were given up and could not be removed.
+    leftover: Vec<u64>,
+}
+
 /// Reads the directory.
 ///
 /// # Errors
 /// It cannot be read, or what is there cannot be told apart; the message names file and cause.
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
+    let settled = settle(disk, Access::Own)?;
+    let this_boot = settled.found.iter().rev();
+    let this_boot_from = this_boot
+        .take_while(|found| found.header.boot == boot)
+        .last()
+        .map_or(settled.end, |found| found.header.sequence);
+    let (segments, earlier_boot) = place(&settled.found, boot, now);
+    Ok(Recovered {
+        complete_after: complete_after(&segments, settled.end, now.at),
+        segments,
+        end: settled.end,
+        this_boot_from,
+        next_number: settled.next_number,
+        leftover: settled.leftover,
+        trimmed_bytes: settled.trimmed_bytes,
+        damaged_count: settled.damaged_count,
+        earlier_boot,
+        findings: settled.findings,
+    })
+}
+
+/// Reads headers and the newest segment, and settles what belongs to the journal and what does not.
+///
+/// # Errors
+/// As [`recover`] has them.
+pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
     let mut survey = Survey {
         disk,
+        access,
         findings: Vec::new(),
         leftover: Vec::new(),
         trimmed_bytes: 0,
         damaged_count: 0,
     };
-    let listed = survey.list()?;
+    let listed = list(disk)?;
     let (mut found, mut unreadable) = survey.read_headers(&listed)?;
     survey.settle_recycled(&mut found, &mut unreadable)?;
     let next_number = listed
@@ -97,17 +144,25 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     if let Some(newest) = found.last_mut() {
         newest.count += lost;
     }
+    Ok(Settled {
+        found,
+        listed,
+        end,
+        trimmed_bytes: survey.trimmed_bytes,
+        damaged_count: survey.damaged_count,
+        findings: survey.findings,
+        next_number,
+        leftover: survey.leftover,
+    })
+}
 
+/// The segments on the line of the running `boot`, which is at `now`, and whether the wall clock had
+/// to be asked.
+pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool) {
     let headers: Vec<_> = found
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
         .collect();
-    let this_boot_from = headers
-        .iter()
-        .rev()
-        .take_while(|(header, _)| header.boot == boot)
-        .last()
-        .map_or(end, |(header, _)| header.sequence);
     let placed = boots::place(&headers, boot, now);
     let mut segments = Vec::with_capacity(found.len());
     // Order is what everything rests on, whatever was damaged.
@@ -129,24 +184,17 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         });
         earlier = last;
     }
-    let complete_after = match segments.first() {
+    (segments, placed.earlier_boot)
+}
+
+/// The instant after which every hit is in `segments`, given the lifetime count.
+pub fn complete_after(segments: &[Segment], end: u64, now: Stamp) -> Stamp {
+    match segments.first() {
         // What was before may have hits at the very instant of the first that is left.
         Some(oldest) if oldest.sequence > 0 => oldest.base.after(1),
-        None if end > 0 => now.at,
+        None if end > 0 => now,
         _ => Stamp::MIN,
-    };
-    Ok(Recovered {
-        segments,
-        end,
-        this_boot_from,
-        next_number,
-        complete_after,
-        leftover: survey.leftover,
-        trimmed_bytes: survey.trimmed_bytes,
-        damaged_count: survey.damaged_count,
-        earlier_boot: placed.earlier_boot,
-        findings: survey.findings,
-    })
+    }
 }
 
 /// The lowest file that was recycled and written, and whose new name was lost; with its header.
@@ -181,7 +229,7 @@ impl<D: Disk> Survey<'_, D> {
                 // Nothing else is left that knows the count: the spare becomes what it was.
                 found.push(self.rename_to_own(last, header)?);
             } else {
-                self.give_up(last.number);
+                self.give_up(last.number, &last.name);
             }
             unreadable.pop();
         }
@@ -193,7 +241,7 @@ impl<D: Disk> Survey<'_, D> {
             // before, and the crash has brought its name back.
             let retired = found.partition_point(|found| found.header.number < recycled.number);
             for found in found.drain(..retired) {
-                self.give_up(found.header.number);
+                self.give_up(found.header.number, &found.file);
             }
             found.push(renamed);
         }
@@ -219,16 +267,15 @@ impl<D: Disk> Survey<'_, D> {
                 (before.header.sequence..=before.end()).contains(&begins)
             };
             if same_life {
-                self.give_up(this.header.number);
+                self.give_up(this.header.number, &this.file);
             } else if fits_without {
-                self.set_aside(&this.name(), "sequence fits neither neighbour");
+                self.set_aside(&this.file, "sequence fits neither neighbour");
             } else {
                 let cause = format!(
                     "begins at hit {begins}, before {} at hit {}; one of the two is from elsewhere",
-                    this.name(),
-                    this.header.sequence
+                    this.file, this.header.sequence
                 );
-                return Err(Error::found(self.disk.path(&next.name()), cause));
+                return Err(Error::found(self.disk.path(&next.file), cause));
             }
             found.remove(index);
             index = index.saturating_sub(1);
@@ -239,9 +286,9 @@ impl<D: Disk> Survey<'_, D> {
     /// Gives every sealed segment the length that the next header says, and reads its last record.
     fn settle_lengths(&mut self, found: &mut [Found]) -> Result<()> {
         for index in 1..found.len() {
-            let (next, next_name) = (found[index].header.sequence, found[index].name());
+            let (next, next_name) = (found[index].header.sequence, found[index].file.clone());
             let this = &mut found[index - 1];
-            let name = this.name();
+            let name = this.file.clone();
             this.count = next - this.header.sequence;
             if this.stored < this.count {
                 let lost = this.count - this.stored;
@@ -276,13 +323,15 @@ impl<D: Disk> Survey<'_, D> {
         let Some(newest) = found.last_mut() else {
             return Ok(());
         };
-        let name = newest.name();
+        let name = newest.file.clone();
         let scan = self.scan(&name, newest.header.number, newest.stored)?;
         newest.count = scan.length;
         newest.stored = scan.length;
         newest.last_offset_ns = scan.last_offset_ns.max(1);
-        if let Some(first) = scan.first_damaged {
-            self.damaged_count += scan.damaged;
+        self.damaged_count += scan.damaged;
+        // Who only looks has every record read again, and names each.
+        let named = scan.first_damaged.filter(|_| self.access == Access::Own);
+        if let Some(first) = named {
             self.findings.push(format!(
                 "{}: {}: check failed, as in {} records in all; their places are kept",
                 self.disk.path(&name),
@@ -292,7 +341,7 @@ impl<D: Disk> Survey<'_, D> {
         }
         let length = offset_of(scan.length);
         if newest.bytes > length {
-            let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
+            self.trim(&name, length);
             self.trimmed_bytes += newest.bytes - length;
         }
         Ok(())

@@ -2,21 +2,33 @@
 //!
 //! Owns the first look. A file either has a sound header of its own number, and is found, or is
 //! unreadable for a cause; a file that was begun and never written is neither. The findings and
-//! figures of a recovery are gathered here.
+//! figures of a recovery are gathered here, and every change to the directory goes through here:
+//! somebody who only looks changes nothing.
 //!
 //! Must not know how the segments hang together. Invariant: both lists are sorted by number.
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::name;
 use super::record::{HEADER_BYTES, Header, HeaderFault};
 use super::segment::{Scan, read_full, records_in, scan};
 use crate::error::{Error, Result};
 use std::io;
 
+/// Whose directory it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Ours: what is torn or corrupt is put in order.
+    Own,
+    /// Somebody else's: nothing is changed.
+    Look,
+}
+
 /// A segment with a sound header.
 pub struct Found {
     /// What it says of itself.
     pub header: Header,
+    /// The name of the file it is in.
+    pub file: String,
     /// The length of its file.
     pub bytes: u64,
     /// Places it holds.
@@ -29,10 +41,11 @@ pub struct Found {
 
 impl Found {
     /// A segment as its file says, before its neighbours are asked.
-    pub fn new(header: Header, bytes: u64) -> Self {
+    pub fn new(header: Header, file: String, bytes: u64) -> Self {
         let stored = records_in(bytes);
         Self {
             header,
+            file,
             bytes,
             count: stored,
             stored,
@@ -43,11 +56,6 @@ impl Found {
     /// The sequence number behind its last place.
     pub fn end(&self) -> u64 {
         self.header.sequence + self.count
-    }
-
-    /// The name of its file.
-    pub fn name(&self) -> String {
-        name::segment(self.header.number)
     }
 }
 
@@ -69,6 +77,8 @@ pub struct Unreadable {
 pub struct Survey<'a, D> {
     /// The directory.
     pub disk: &'a D,
+    /// Whose it is.
+    pub access: Access,
     /// Everything corrupt so far.
     pub findings: Vec<String>,
     /// Files, by their numbers, that were given up and could not be removed.
@@ -77,6 +87,16 @@ pub struct Survey<'a, D> {
     pub trimmed_bytes: u64,
     /// Damaged or lost records so far.
     pub damaged_count: u64,
+}
+
+/// Names and lengths of all files with a number, sorted by it.
+pub fn list<D: Disk>(disk: &D) -> Result<Vec<(String, u64)>> {
+    let mut listed = disk
+        .list()
+        .map_err(|cause| Error::io("list", disk.path(""), cause))?;
+    listed.retain(|(name, _)| name::used_number_of(name).is_some());
+    listed.sort();
+    Ok(listed)
 }
 
 impl<D: Disk> Survey<'_, D> {
@@ -89,14 +109,6 @@ impl<D: Disk> Survey<'_, D> {
     /// Opens the file `name`.
     pub fn open(&self, name: &str) -> Result<D::File> {
         self.disk.open(name).map_err(self.failed("open", name))
-    }
-
-    /// All files with a number, sorted by it.
-    pub fn list(&self) -> Result<Vec<(String, u64)>> {
-        let mut listed = self.disk.list().map_err(self.failed("list", ""))?;
-        listed.retain(|(name, _)| name::used_number_of(name).is_some());
-        listed.sort();
-        Ok(listed)
     }
 
     /// How far the valid records of segment `number` reach in the file `name`.
@@ -115,7 +127,7 @@ impl<D: Disk> Survey<'_, D> {
             read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
             let (cause, bears) = match Header::decode(&header) {
                 Ok(header) if header.number == number => {
-                    found.push(Found::new(header, *bytes));
+                    found.push(Found::new(header, name.clone(), *bytes));
                     continue;
                 }
                 Ok(header) => (
@@ -129,7 +141,7 @@ impl<D: Disk> Survey<'_, D> {
             };
             let blank = header == [0; HEADER_BYTES];
             if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
-                let _space = self.disk.remove(name);
+                self.remove(name);
                 continue;
             }
             let (name, bytes) = (name.clone(), *bytes);
@@ -152,15 +164,33 @@ impl<D: Disk> Survey<'_, D> {
 
     /// Gives a file the name that its header says.
     pub fn rename_to_own(&self, it: &Unreadable, header: Header) -> Result<Found> {
-        self.disk
-            .rename(&it.name, &name::segment(header.number))
-            .map_err(self.failed("rename", &it.name))?;
-        Ok(Found::new(header, it.bytes))
+        let mut file = it.name.clone();
+        if self.access == Access::Own {
+            file = name::segment(header.number);
+            self.disk
+                .rename(&it.name, &file)
+                .map_err(self.failed("rename", &it.name))?;
+        }
+        Ok(Found::new(header, file, it.bytes))
     }
 
-    /// Removes a file in which nothing counts.
-    pub fn give_up(&mut self, number: u64) {
-        if self.disk.remove(&name::segment(number)).is_err() {
+    /// Removes a file that holds nothing. That it succeeds is no promise.
+    pub fn remove(&self, name: &str) {
+        if self.access == Access::Own {
+            let _space = self.disk.remove(name);
+        }
+    }
+
+    /// Cuts a file off behind its records. That it succeeds is no promise.
+    pub fn trim(&self, name: &str, length: u64) {
+        if self.access == Access::Own {
+            let _space = self.disk.open(name).and_then(|file| file.set_len(length));
+        }
+    }
+
+    /// Removes a file in which nothing counts, and remembers it if that fails.
+    pub fn give_up(&mut self, number: u64, name: &str) {
+        if self.access == Access::Own && self.disk.remove(name).is_err() {
             self.leftover.push(number);
         }
     }
@@ -168,11 +198,12 @@ impl<D: Disk> Survey<'_, D> {
     /// Takes a file out of the journal and keeps it.
     pub fn set_aside(&mut self, name: &str, cause: &str) {
         let to = name::aside(name);
-        let done = match self.disk.rename(name, &to) {
-            Ok(()) => format!("set aside as {to}"),
-            Err(_) => "left where it is".to_owned(),
+        let done = match self.access {
+            Access::Look => String::new(),
+            Access::Own if self.disk.rename(name, &to).is_ok() => format!("; set aside as {to}"),
+            Access::Own => "; left where it is".to_owned(),
         };
         self.findings
-            .push(format!("{}: {cause}; {done}", self.disk.path(name)));
+            .push(format!("{}: {cause}{done}", self.disk.path(name)));
     }
 }
