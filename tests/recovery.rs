@@ -137,6 +137,27 @@ fn equal_stamps_on_both_sides_of_a_rotation_stay_equal() {
 }
 
 #[test]
+fn newest_segment_without_records_is_no_earlier_than_its_predecessor() {
+    // Its base is one before its first stamp, which was that of the last record before it.
+    for segments in 1..=5 {
+        let (disk, clock) = (SimDisk::default(), clock_at(START));
+        let mut rig = Rig::open(&disk, &clock, settings(SyncPolicy::Never, 4, RETAIN_NS));
+        for _ in 0..=segments {
+            rig.hit_at(&[START; 4]);
+        }
+        let written = Written {
+            disk: rig.kill(),
+            clock,
+        };
+        written.harm(segments, |bytes| bytes.truncate(HEADER_BYTES));
+        let mut rig = written.open();
+        assert_eq!(between(&mut rig, -10, -1), Answer::Count(0), "{segments}");
+        assert_eq!(between(&mut rig, -1, 0), Answer::Count(4 * segments));
+        assert_eq!(rig.hit_at(&[START]).tallies(), [4 * segments + 1]);
+    }
+}
+
+#[test]
 fn torn_tail_is_trimmed_and_reported() {
     let whole = written().disk.content(&named(NEWEST)).expect("a segment");
     for length in HEADER_BYTES..=whole.len() {

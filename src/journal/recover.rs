@@ -170,7 +170,8 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool)
     for (found, base) in found.iter().zip(placed.bases) {
         // A base is one before its first stamp, and that may equal the last one before it.
         let base = base.max(earlier.before(1));
-        let last = base.after(found.last_offset_ns);
+        // Nor does one without records end before its predecessor.
+        let last = base.after(found.last_offset_ns).max(earlier);
         let Header {
             number, sequence, ..
         } = found.header;
