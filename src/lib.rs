@@ -27,6 +27,7 @@
 //! | A directory that is moved, removed or replaced gets no hit, and what replaces it is left alone. | `tests/directory.rs` |
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
+//! | Whoever looks into a journal beside its server gets exact numbers and changes nothing. | `tests/inspect.rs` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |
 //! | In no order of threads is a wake-up lost, an answer given before its turn, or anybody left waiting. | `tests/races.rs` |
 //! | No lock, no `static mut`, no unsafe code; the arrows below. | `tests/house.rs` |
@@ -38,9 +39,10 @@
 //!
 //! | room | may use |
 //! |---|---|
-//! | main | error, options, report, serve |
+//! | main | error, inspect, options, report, serve |
 //! | options | error, front, journal, notation, stamp |
 //! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp |
+//! | inspect | clock, error, journal, notation, options, stamp |
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | operator | clock, front, hit, meter, notation, stamp |
@@ -73,6 +75,8 @@
 
 pub mod options;
 pub mod serve;
+
+pub mod inspect;
 
 pub mod alarm;
 pub mod report;

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use tallyd::options::{self, Command};
-use tallyd::{error, report, serve};
+use tallyd::{error, inspect, report, serve};
 
 fn main() -> ExitCode {
     report::start();
@@ -18,6 +18,10 @@ fn main() -> ExitCode {
             .write_all(text.as_bytes())
             .map_err(|cause| error::Error::io("write to", "standard output", cause)),
         Command::Serve(options) => serve::serve(&options),
+        Command::Inspect(task) => match inspect::run(&task) {
+            Ok(inspect::Verdict::Damaged) => return ExitCode::FAILURE,
+            done => done.map(drop),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,9 @@
 //!
 //! Must not know what the options do. Invariant: every [`Options`] that comes out can be served.
 
+mod commands;
 mod table;
+pub mod tasks;
 
 use crate::error::{Error, Result};
 use crate::front;
@@ -45,6 +47,8 @@ pub struct Options {
 pub enum Command {
     /// Serve.
     Serve(Options),
+    /// Look into a journal, or ask a running server.
+    Inspect(tasks::Task),
     /// Print this and end.
     Print(String),
 }
@@ -132,6 +136,14 @@ pub fn parse(
                 return Err(Error::found(flag, "no such flag; tallyd --help lists them"));
             }
             Arg::Value(value) => {
+                if let Some(row) = commands::named(&value) {
+                    return match given.iter().flatten().next() {
+                        Some(given) => {
+                            Err(given.error("stands before the command, which comes first"))
+                        }
+                        None => tasks::parse(row, parser, environment),
+                    };
+                }
                 let value = value.to_string_lossy().into_owned();
                 return Err(Error::found(
                     value,

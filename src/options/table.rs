@@ -4,6 +4,7 @@
 //!
 //! Must not know what the options do. Invariant: every default is within its own limits.
 
+use super::commands;
 use crate::front;
 use crate::front::pool::limits::{HEAD_BYTES_LIMIT, HEADERS_LIMIT};
 use crate::notation::duration;
@@ -14,6 +15,9 @@ use std::fmt::Write;
 pub const SPAN_NS_MIN: u64 = MILLISECOND_NS;
 /// The longest time that history is kept, in nanoseconds: a leap year.
 pub const RETAIN_NS_MAX: u64 = 366 * DAY_NS;
+
+/// How wide the help is at the most.
+pub const HELP_COLUMNS: usize = 80;
 
 const DAY_NS: u64 = 24 * 3600 * SECOND_NS;
 
@@ -46,6 +50,12 @@ pub enum Takes {
     Front,
     /// A whole number between these.
     Number(u64, u64),
+    /// An instant in RFC 3339.
+    Rfc3339,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Nothing: it is there or not.
+    Switch,
 }
 
 impl Takes {
@@ -59,12 +69,18 @@ impl Takes {
             Self::Sync(..) => "always|DURATION|never",
             Self::Front => "NAME",
             Self::Number(..) => "N",
+            Self::Rfc3339 => "INSTANT",
+            Self::Word(_) => "WORD",
+            Self::Switch => "",
         }
     }
 
     fn limits(self) -> String {
         match self {
-            Self::Address | Self::Door | Self::Directory => String::new(),
+            Self::Address | Self::Door | Self::Directory | Self::Rfc3339 | Self::Switch => {
+                String::new()
+            }
+            Self::Word(words) => format!(": {}", words.join(", ")),
             Self::Span(min_ns, max_ns) | Self::Sync(min_ns, max_ns) => {
                 format!("; {} to {}", duration(min_ns), duration(max_ns))
             }
@@ -74,7 +90,13 @@ impl Takes {
     }
 }
 
-const fn flag(name: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Flag {
+/// A row with these words.
+pub const fn flag(
+    name: &'static str,
+    takes: Takes,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
     Flag {
         name,
         takes,
@@ -83,7 +105,8 @@ const fn flag(name: &'static str, takes: Takes, default: &'static str, help: &'s
     }
 }
 
-const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
+/// A span that history is kept for.
+pub const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
 const PATIENCE: Takes = Takes::Span(10 * MILLISECOND_NS, DAY_NS);
 
 /// Every flag there is.
@@ -194,29 +217,22 @@ pub fn variable(name: &str) -> String {
 /// What `--help` prints.
 pub fn help() -> String {
     let mut text = String::from(
-        "tallyd answers every HTTP request with the number of requests of the last 60 seconds,\n\
-         and keeps that number right across restarts, kills and power cuts.\n\n\
-         usage: tallyd [--FLAG VALUE]...\n\n",
+        "tallyd answers every HTTP request with the number of requests of the last 60\n\
+         seconds, and keeps that number right across restarts, kills and power cuts.\n\n\
+         usage: tallyd [--FLAG VALUE]...\n",
     );
-    for Flag {
-        name,
-        takes,
-        default,
-        help,
-    } in &FLAGS
-    {
-        let default = if default.is_empty() {
-            "the window"
-        } else {
-            default
+    text.push_str(&commands::usages());
+    text.push('\n');
+    for flag in &FLAGS {
+        let default = match flag.default {
+            "" => "the window",
+            default => default,
         };
-        let _infallible = write!(
-            text,
-            "  --{name} {}\n        {help}{}\n        [default: {default}; variable: {}]\n",
-            takes.value(),
-            takes.limits(),
-            variable(name)
-        );
+        let variable = variable(flag.name);
+        text.push_str(&row(
+            flag,
+            &format!("default: {default}; variable: {variable}"),
+        ));
     }
     text.push_str(
         "  -h, --help\n        this text\n  -V, --version\n        name and version\n\n\
@@ -224,4 +240,28 @@ pub fn help() -> String {
          Exit status: 0 after TERM or INT, 1 after a failure, 2 after a usage error.\n",
     );
     text
+}
+
+/// A flag as the help shows it, with a note in brackets.
+pub fn row(flag: &Flag, note: &str) -> String {
+    let head = format!("  --{} {}", flag.name, flag.takes.value());
+    let body = wrapped(&format!("{}{}", flag.help, flag.takes.limits()), 8);
+    format!("{}\n{body}        [{note}]\n", head.trim_end())
+}
+
+/// `text` in lines of at most [`HELP_COLUMNS`], indented by `indent`.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split(' ') {
+        if !line.is_empty() && indent + line.len() + 1 + word.len() > HELP_COLUMNS {
+            let _infallible = writeln!(lines, "{:indent$}{line}", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _infallible = writeln!(lines, "{:indent$}{line}", "");
+    lines
 }

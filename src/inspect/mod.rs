@@ -1,0 +1,180 @@
+//! The tools for the shell: they look into a journal, beside a running server too, or ask one.
+//!
+//! Owns what the tools share: the way to standard output, and the looks that are taken again when a
+//! segment is retired meanwhile. What is damaged is logged once and counted as the server does.
+//!
+//! Must not know of fronts, funnels or locks: a directory is only read. Invariant: a tool prints what
+//! is right, or fails.
+
+pub mod chart;
+mod count;
+mod dump;
+mod plot;
+pub mod progress;
+pub mod remote;
+mod verify;
+
+use crate::clock::{self, Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::journal::disk::{Disk, ReadDisk};
+use crate::journal::{Missed, View};
+use crate::options::tasks::Task;
+use crate::stamp::{Anchor, BootId};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+/// Looks in a row that may find a segment retired before giving up.
+const LOOKS_MAX: u32 = 100;
+/// Damage of one directory that is logged at the most, in lines.
+const FINDINGS_MAX: usize = 10;
+/// Bytes that are gathered for one write.
+const OUT_BYTES: usize = 256 << 10;
+
+/// How a task ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Sound,
+    /// Faults were found and named.
+    Damaged,
+}
+
+/// Does `task`.
+///
+/// # Errors
+/// It cannot be done; nothing that was printed is wrong.
+pub fn run(task: &Task) -> Result<Verdict> {
+    match task {
+        Task::Count(sources, span) => count::run(sources, *span)?,
+        Task::Dump(directory, format, interval) => dump::run(directory, *format, *interval)?,
+        Task::Verify(directory) => return verify::run(directory),
+        Task::Plot(plot) => plot::run(plot)?,
+    }
+    Ok(Verdict::Sound)
+}
+
+/// A data directory that is looked into.
+struct Looked {
+    disk: ReadDisk,
+    boot: BootId,
+    /// Whether its damage was logged.
+    said: bool,
+}
+
+impl Looked {
+    fn open(directory: &Path) -> Result<Self> {
+        Ok(Self {
+            disk: ReadDisk::open(directory)?,
+            boot: clock::boot_id()?,
+            said: false,
+        })
+    }
+
+    /// How people call the directory.
+    fn shown(&self) -> String {
+        self.disk.path("").trim_end_matches('/').to_owned()
+    }
+
+    fn view(&self) -> Result<View<'_, ReadDisk>> {
+        View::open(&self.disk, self.boot, now)
+    }
+
+    /// Does `work` with a view, again when a segment was retired meanwhile. What was flushed before
+    /// is in every one.
+    fn look<T>(
+        &mut self,
+        mut work: impl FnMut(&View<'_, ReadDisk>) -> Result<T, Missed>,
+    ) -> Result<T> {
+        for _ in 0..LOOKS_MAX {
+            let view = self.view()?;
+            match work(&view) {
+                Err(Missed::Retired) => {}
+                Err(Missed::Failed(error)) => return Err(error),
+                Ok(done) => {
+                    let findings = view.findings;
+                    self.say(&findings);
+                    return Ok(done);
+                }
+            }
+        }
+        let cause = format!("segments were retired under {LOOKS_MAX} looks in a row");
+        Err(Error::found(self.shown(), cause))
+    }
+
+    /// Logs what is damaged, once.
+    fn say(&mut self, findings: &[String]) {
+        if std::mem::replace(&mut self.said, true) {
+            return;
+        }
+        for finding in findings.iter().take(FINDINGS_MAX) {
+            log::warn!("{finding}");
+        }
+        if findings.len() > FINDINGS_MAX {
+            let more = findings.len() - FINDINGS_MAX;
+            log::warn!(
+                "{}: {more} more findings; tallyd verify lists them",
+                self.shown()
+            );
+        }
+    }
+}
+
+/// The present instant, on both clocks.
+fn now() -> Anchor {
+    SystemClock.anchor()
+}
+
+/// Standard output: written in large pieces, and quiet once nobody reads on.
+struct Out {
+    stdout: io::StdoutLock<'static>,
+    buffer: Vec<u8>,
+    closed: bool,
+}
+
+impl Out {
+    fn new() -> Self {
+        Self {
+            stdout: io::stdout().lock(),
+            buffer: Vec::with_capacity(OUT_BYTES),
+            closed: false,
+        }
+    }
+
+    /// Where to put what is to be written.
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Writes what has been gathered, if it is worth a call.
+    fn pass(&mut self) -> Result<()> {
+        if self.buffer.len() < OUT_BYTES / 2 {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Writes what has been gathered.
+    fn flush(&mut self) -> Result<()> {
+        if !self.closed {
+            let written = self.stdout.write_all(&self.buffer);
+            match written.and_then(|()| self.stdout.flush()) {
+                // The reader has what it wanted, as `head` does.
+                Err(cause) if cause.kind() == ErrorKind::BrokenPipe => self.closed = true,
+                Err(cause) => return Err(Error::io("write to", "standard output", cause)),
+                Ok(()) => {}
+            }
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Whether nobody reads on.
+    const fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+/// A number with its noun: `1 hit`, `2 hits`.
+fn many(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,157 @@
+//! `tallyd verify`: every header and every record of a journal, and where it is damaged.
+//!
+//! Owns the report: a line for each fault, as many as fit, what is remarkable and no fault, and the
+//! sum. A fault counts only if its segment is still the same when all is read: what a running server
+//! retires or cuts off meanwhile is none.
+//!
+//! Must not know what a damaged record does to a tally. Invariant: the same sound journal is called
+//! sound beside a running server, after a stop and after a kill.
+
+use super::progress::Progress;
+use super::{Looked, Out, Verdict, many};
+use crate::error::Result;
+use crate::journal::disk::ReadDisk;
+use crate::journal::{Missed, Part, Segment, View};
+use std::io::Write;
+use std::path::Path;
+
+/// Faults that are written out, in lines.
+const LINES_MAX: usize = 100;
+
+/// What is wrong with the records of one segment.
+struct Faults {
+    part: Part,
+    count: u64,
+    lines: Vec<String>,
+}
+
+/// Checks the journal in `directory`, and prints the report.
+pub fn run(directory: &Path) -> Result<Verdict> {
+    let mut faulty = Vec::new();
+    let mut retired = 0_u64;
+    let looked = Looked::open(directory)?;
+    let view = looked.view()?;
+    let total = view.end - view.first();
+    let mut progress = Progress::of("checking", total);
+    let mut records = 0;
+    for part in &view.parts {
+        match check(&view, part, |index| progress.at(records + index)) {
+            Ok(faults) if faults.count > 0 => faulty.push(faults),
+            Ok(_) => {}
+            Err(Missed::Failed(error)) => return Err(error),
+            Err(Missed::Retired) => {
+                retired += 1;
+                continue;
+            }
+        }
+        records += part.segment.count;
+    }
+    drop(progress);
+    if !faulty.is_empty() {
+        let again = looked.view()?;
+        let before = faulty.len();
+        faulty.retain(|faults| again.parts.iter().any(|part| is_same(&faults.part, part)));
+        retired += (before - faulty.len()) as u64;
+    }
+
+    let count = faulty.iter().map(|faults| faults.count).sum::<u64>() + view.findings.len() as u64;
+    let lines = view
+        .findings
+        .iter()
+        .chain(faulty.iter().flat_map(|faults| &faults.lines));
+    let mut out = Out::new();
+    let mut said = 0;
+    for line in lines.take(LINES_MAX) {
+        said += 1;
+        let _infallible = writeln!(out.buffer(), "{line}");
+    }
+    let shown = looked.shown();
+    if count > said {
+        let _infallible = writeln!(
+            out.buffer(),
+            "{shown}: and {}",
+            many(count - said, "more fault")
+        );
+    }
+    for note in notes(&shown, &view, retired) {
+        let _infallible = writeln!(out.buffer(), "{note}");
+    }
+    let verdict = if count > 0 {
+        Verdict::Damaged
+    } else {
+        Verdict::Sound
+    };
+    let _infallible = writeln!(
+        out.buffer(),
+        "{shown}: {}, {}, {}: {}",
+        many(view.parts.len() as u64 - retired, "segment"),
+        many(records, "record"),
+        many(count, "fault"),
+        if count > 0 { "damaged" } else { "sound" },
+    );
+    out.flush()?;
+    Ok(verdict)
+}
+
+/// Reads every record of `part`.
+fn check(
+    view: &View<'_, ReadDisk>,
+    part: &Part,
+    mut progress: impl FnMut(u64),
+) -> Result<Faults, Missed> {
+    let file = view.open_part(part)?;
+    let mut faults = Faults {
+        part: part.clone(),
+        count: 0,
+        lines: Vec::new(),
+    };
+    let (mut slots, mut index, mut last_ns) = (Vec::new(), 0, 0);
+    while index < part.segment.stored {
+        file.slots(index, &mut slots)?;
+        for (slot, index) in slots.iter().zip(index..) {
+            let cause = match slot {
+                Some(offset_ns) if *offset_ns >= last_ns => {
+                    last_ns = *offset_ns;
+                    continue;
+                }
+                Some(_) => "goes back in time",
+                None => "check failed",
+            };
+            faults.count += 1;
+            if faults.lines.len() < LINES_MAX {
+                faults.lines.push(format!(
+                    "{}: {}: {cause}",
+                    file.path(),
+                    Segment::place(index)
+                ));
+            }
+        }
+        index += slots.len() as u64;
+        progress(index);
+    }
+    Ok(faults)
+}
+
+/// Whether a segment is still what it was, but for hits that came since.
+fn is_same(before: &Part, now: &Part) -> bool {
+    now.header == before.header && now.segment.stored >= before.segment.stored
+}
+
+/// What is remarkable and no fault.
+fn notes(shown: &str, view: &View<'_, ReadDisk>, retired: u64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if view.tail_bytes > 0 {
+        let bytes = many(view.tail_bytes, "byte");
+        notes.push(format!("{shown}: note: {bytes} behind the newest record, as a running server and a kill leave them"));
+    }
+    for path in &view.aside {
+        notes.push(format!("{path}: note: set aside by an earlier start"));
+    }
+    if retired > 0 {
+        let segments = many(retired, "segment");
+        notes.push(format!(
+            "{shown}: note: {segments} retired while they were read"
+        ));
+    }
+    notes
+}

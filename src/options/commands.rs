@@ -1,0 +1,195 @@
+//! The table of commands beside serving, with their flags: `tallyd count | dump | verify | plot`.
+//!
+//! Owns what there is, and the help that is formatted from it; what is said of a default here is what
+//! the arguments are read with.
+//!
+//! Must not know what the commands do. Invariant: no line of help is wider than 80 columns.
+
+use super::table::{FLAGS, Flag, HISTORY, Takes, flag, row, variable, wrapped};
+use std::ffi::OsStr;
+
+/// A row of the table.
+pub struct Row {
+    /// What follows `tallyd`.
+    pub name: &'static str,
+    /// What it works on.
+    pub operands: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// Its flags.
+    pub flags: &'static [Flag],
+    /// What else there is to say.
+    pub notes: &'static str,
+}
+
+/// The window of what is counted or drawn.
+pub const WINDOW: Flag = flag("window", HISTORY, "60s", "the span that ends now");
+const DIR_OR_URL: &str = "DIR is a data directory, which is only read, beside a running server too; \
+    URL is the operator's listener of a running server, as http://127.0.0.1:8081.";
+
+/// Every command there is.
+pub const COMMANDS: [Row; 4] = [
+    Row {
+        name: "count",
+        operands: "[DIR|URL]...",
+        help: "prints the exact number of hits in a span of time; of several journals, each and the sum",
+        flags: &[
+            WINDOW,
+            flag(
+                "from",
+                Takes::Rfc3339,
+                "the window",
+                "count the hits after this instant, in place of a window",
+            ),
+            flag(
+                "to",
+                Takes::Rfc3339,
+                "now",
+                "and up to this one, itself included; needs --from",
+            ),
+        ],
+        notes: "A number that cannot be exact, since older hits are no longer kept, is an error.",
+    },
+    Row {
+        name: "dump",
+        operands: "[DIR]",
+        help: "prints every hit that is kept, oldest first",
+        flags: &[
+            flag(
+                "format",
+                Takes::Word(&["text", "csv", "json", "raw"]),
+                "text",
+                "what a hit is written as: its instant; sequence number, instant and stamp in ns; \
+                 the same as an object; or ns since 1970 in eight bytes, big-endian and signed",
+            ),
+            flag(
+                "from",
+                Takes::Rfc3339,
+                "the oldest hit that is kept",
+                "only hits after this instant",
+            ),
+            flag(
+                "to",
+                Takes::Rfc3339,
+                "the newest hit",
+                "only hits up to this instant, itself included",
+            ),
+        ],
+        notes: "The sequence number of a hit is the number of hits before it; its stamp is in ns after \
+            the boot it was received in. A damaged record is written with the instant of the hit before \
+            it, and reported.",
+    },
+    Row {
+        name: "verify",
+        operands: "[DIR]",
+        help: "checks every header and every record, and names file, position and cause of each fault",
+        flags: &[],
+        notes: "Exit status: 0 if all is sound, 1 if anything is damaged or cannot be read, 2 after a \
+            usage error. What a kill has torn off the end is no fault.",
+    },
+    Row {
+        name: "plot",
+        operands: "[DIR|URL]",
+        help: "draws hits per step as a chart as wide as the terminal, or 80 columns",
+        flags: &[
+            WINDOW,
+            flag(
+                "step",
+                HISTORY,
+                "a round one, about a 60th of the window",
+                "the span of one count, which must divide the window; at most 10000 steps",
+            ),
+            flag(
+                "watch",
+                Takes::Switch,
+                "no",
+                "draw again each second until interrupted",
+            ),
+            flag(
+                "times",
+                Takes::Number(1, 1_000_000),
+                "without end",
+                "how often --watch draws",
+            ),
+        ],
+        notes: "The width is that of COLUMNS if it is set. Where LC_ALL, LC_CTYPE and LANG do not say UTF-8 \
+            it is drawn in ASCII.",
+    },
+];
+
+/// The command of that name.
+pub fn named(name: &OsStr) -> Option<&'static Row> {
+    COMMANDS.iter().find(|row| row.name == name)
+}
+
+/// What each command takes and is for.
+pub fn usages() -> String {
+    let usage = |row: &Row| format!("       {}\n{}", row.usage(), wrapped(row.help, 12));
+    COMMANDS.iter().map(usage).collect::<String>()
+        + "       tallyd COMMAND --help\n            what a command takes\n"
+}
+
+impl Row {
+    fn usage(&self) -> String {
+        let flags = match self.flags {
+            [] => "",
+            _ => " [--FLAG VALUE]...",
+        };
+        format!("tallyd {}{flags} {}", self.name, self.operands)
+    }
+}
+
+/// What `tallyd COMMAND --help` prints.
+pub fn help(row_of: &Row) -> String {
+    let Row {
+        name,
+        operands,
+        help,
+        flags,
+        notes,
+    } = row_of;
+    let mut text = wrapped(&format!("tallyd {name} {help}."), 0);
+    text += &format!("\nusage: {}\n\n", row_of.usage());
+    let operand = if operands.contains("URL") {
+        DIR_OR_URL
+    } else {
+        "DIR is a data directory, which is only read, beside a running server too."
+    };
+    text += &wrapped(operand, 2);
+    text += &format!(
+        "        [default: {}; variable: {}]\n",
+        data_flag().default,
+        variable("data")
+    );
+    for flag in *flags {
+        let mut note = format!("default: {}", flag.default);
+        if flag.name == WINDOW.name {
+            note += &format!("; variable: {}", variable(flag.name));
+        }
+        text += &row(flag, &note);
+    }
+    text += "  -h, --help\n        this text\n\n";
+    text += &wrapped(notes, 0);
+    if flags
+        .iter()
+        .any(|flag| matches!(flag.takes, Takes::Span(..)))
+    {
+        text += "Durations carry their unit, such as 250ms, 60s or 1h.\n";
+    }
+    if flags
+        .iter()
+        .any(|flag| matches!(flag.takes, Takes::Rfc3339))
+    {
+        text += &wrapped(
+            "An instant is RFC 3339 in UTC with up to nine digits, such as 2026-11-23T20:08:59.739840268Z.",
+            0,
+        );
+    }
+    text
+}
+
+/// Where a journal is looked for if nothing is said.
+pub fn data_flag() -> &'static Flag {
+    let flag = FLAGS.iter().find(|flag| flag.name == "data");
+    flag.expect("the server's table has it")
+}
