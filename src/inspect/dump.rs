@@ -58,7 +58,7 @@ pub fn run(directory: &Path, format: Format, interval: Interval) -> Result<()> {
         reported: None,
     };
     let first = dump.next;
-    let mut progress = Progress::of("dumping", dump.end - first);
+    let mut progress = Progress::of("dumping", dump.end - first, true);
     if format == Format::Csv {
         dump.out
             .buffer()

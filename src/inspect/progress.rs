@@ -29,10 +29,12 @@ pub struct Progress<C: Clock, W: Write> {
 }
 
 impl Progress<SystemClock, Stderr> {
-    /// For `total` records, on standard error if that is a terminal.
-    pub fn of(what: &'static str, total: u64) -> Self {
+    /// For `total` records, on standard error if that is a terminal, and not one that fills with
+    /// what the work writes.
+    pub fn of(what: &'static str, total: u64, writes: bool) -> Self {
         let stderr = std::io::stderr();
-        let out = stderr.is_terminal().then_some(stderr);
+        let is_free = !writes || !std::io::stdout().is_terminal();
+        let out = (is_free && stderr.is_terminal()).then_some(stderr);
         Self::new(SystemClock, out, what, total)
     }
 }

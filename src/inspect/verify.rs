@@ -32,7 +32,7 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     let looked = Looked::open(directory)?;
     let view = looked.view()?;
     let total = view.end - view.first();
-    let mut progress = Progress::of("checking", total);
+    let mut progress = Progress::of("checking", total, false);
     let mut records = 0;
     for part in &view.parts {
         match check(&view, part, |index| progress.at(records + index)) {
