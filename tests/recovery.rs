@@ -539,7 +539,7 @@ fn records_of_a_number_that_a_crash_has_taken_back_do_not_count_when_it_is_given
     });
     let limits = settings(SyncPolicy::Never, 4, WINDOW_NS);
     let mut rig = Rig::open(&written.disk, &written.clock, limits);
-    rig.clock.advance(WINDOW_NS + LATE_NS_MAX - 25);
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
     rig.tick();
     assert_eq!(rig.disk.names(), [named(2), named(NEWEST)]);
     rig.hit_now(1);
