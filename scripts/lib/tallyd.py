@@ -27,15 +27,17 @@ def build():
 class Tallyd:
     """A running server. As a context manager it is ended and its directory removed.
 
+    Any flag may be given; without them it is on a free port, with a window that nothing leaves and no operator.
     With `here`, a directory of the caller's, it finds what an earlier one left there, and leaves it there.
     """
 
     def __init__(self, binary, front, *flags, preexec=None, here=None, window="1h"):
         self.is_guest = here is not None
         self.here = here or pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
-        command = [binary, "--listen", "127.0.0.1:0", "--data", self.here / "data", "--window", window]
-        command += [] if "--operator" in flags else ["--operator", "none"]
-        command += ["--front", front, *flags]
+        defaults = {"--listen": "127.0.0.1:0", "--data": self.here / "data", "--window": window, "--operator": "none"}
+        command = [binary, "--front", front, *flags]
+        for flag, value in defaults.items():
+            command += [] if flag in flags else [flag, value]
         with open(self.here / "log", "w") as log:
             pipes = {"stdout": subprocess.PIPE, "stderr": log, "text": True}
             self.process = subprocess.Popen([str(word) for word in command], preexec_fn=preexec, **pipes)
