@@ -11,7 +11,7 @@ use crate::front::desk::Page;
 use crate::front::gauges::Side;
 use crate::front::pool::request::Refusal;
 use crate::meter::{Histogram, Scale};
-use crate::stamp::SECOND_NS;
+use crate::stamp::{Anchor, SECOND_NS};
 use std::fmt::{Display, Write};
 
 /// What is refused, by its reason.
@@ -23,11 +23,17 @@ const REASONS: [(Refusal, &str); 5] = [
     (Refusal::VersionUnknown, "version"),
 ];
 
-/// The page.
-pub fn page(operator: &Operator) -> Result<Page, String> {
+/// The page, read on both clocks at `now`.
+pub fn page(operator: &Operator, now: Anchor) -> Result<Page, String> {
     let status = operator.status()?;
+    let wall = |stamp| Seconds(u64::try_from(now.wall_at(stamp)).unwrap_or(0));
     let (facts, gauges, meters) = (&operator.facts, &operator.gauges, &status.meters);
     let mut text = Text(String::with_capacity(12 << 10));
+    text.gauge(
+        "time_seconds",
+        "Wall clock at the instant that the hits are of.",
+        wall(status.at),
+    );
     text.gauge("window_hits", "Hits in the window.", status.tally);
     text.gauge(
         "window_seconds",
@@ -171,7 +177,7 @@ pub fn page(operator: &Operator) -> Result<Page, String> {
         "Time since the process started.",
         Seconds(status.at.since(facts.began)),
     );
-    text.process();
+    text.process(&wall(facts.began));
     Ok(pages::page(
         "200 OK",
         "",
@@ -244,7 +250,7 @@ impl Text {
     }
 
     /// What every Prometheus client says of its process, under the names that all use.
-    fn process(&mut self) {
+    fn process(&mut self, began: &Seconds) {
         let mut say = |name: &str, kind: &str, help: &str, value: &dyn Display| {
             self.put(format_args!(
                 "# HELP process_{name} {help}\n# TYPE process_{name} {kind}\nprocess_{name} {value}"
@@ -255,6 +261,12 @@ impl Text {
             "counter",
             "CPU time of the process.",
             &Seconds(clock::process_ns()),
+        );
+        say(
+            "start_time_seconds",
+            "gauge",
+            "Wall clock when the process started.",
+            began,
         );
         if let Some((all, resident)) = process::memory_bytes() {
             say("virtual_memory_bytes", "gauge", "Virtual memory.", &all);
@@ -267,6 +279,9 @@ impl Text {
         }
         if let Some(count) = process::descriptor_count() {
             say("open_fds", "gauge", "Open descriptors.", &count);
+        }
+        if let Some(count) = process::descriptor_max() {
+            say("max_fds", "gauge", "Descriptors it may have.", &count);
         }
     }
 }

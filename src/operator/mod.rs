@@ -111,7 +111,7 @@ impl Task for Once {
             Question::Count(span) => pages::count(operator, span, format, now),
             Question::Total => pages::total(operator, format, now),
             Question::Status => pages::status(operator, format, now, self.draining),
-            Question::Metrics => metrics::page(operator),
+            Question::Metrics => metrics::page(operator, now),
             Question::Live => Ok(pages::plain("ok\n".to_owned())),
             Question::Ready => Ok(pages::ready(operator, format, self.draining)),
             Question::Page => Ok(PAGE),

@@ -6,6 +6,7 @@
 //! Must not know who asks. Invariant: nothing here is guessed.
 
 use rustix::fs::{Dir, Mode, OFlags, open};
+use rustix::process::{Resource, getrlimit};
 
 /// Bytes of a page of memory.
 fn page_bytes() -> u64 {
@@ -41,6 +42,11 @@ pub fn descriptor_count() -> Option<u64> {
     Some((numbered.count() as u64).saturating_sub(2))
 }
 
+/// How many descriptors it may have; nothing where there is no limit.
+pub fn descriptor_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +56,7 @@ mod tests {
     fn the_process_has_memory_and_descriptors() {
         let (all, resident) = memory_bytes().expect("memory");
         assert!(all >= resident && resident > 100_000, "{all} {resident}");
+        assert!(descriptor_max().is_none_or(|most| most >= 40));
         let before = descriptor_count().expect("descriptors");
         let more: Vec<_> = (0..40)
             .map(|_| tempfile::tempfile().expect("a file"))
