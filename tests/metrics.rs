@@ -1,0 +1,166 @@
+//! The page of metrics as Prometheus reads it: names with their kinds, values that add up.
+//!
+//! Owns the rules of the text format that hold for every name: help and kind once and before the values,
+//! counters that end in `_total`, histograms whose buckets rise to their count. That promtool has no more to
+//! say is shown by `scripts/metrics`.
+//!
+//! Must not know how the page is made. Invariant: a line that no rule is about fails the test.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+use support::client::{Client, hit};
+use support::server::Server;
+
+/// The page, by name: its kind, and the labels and value of each line.
+type Metrics = BTreeMap<String, (String, Vec<(String, f64)>)>;
+
+fn scrape(operator: SocketAddr) -> Metrics {
+    let mut client = Client::connect(operator).expect("the operator's listener");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = client.ask(request).expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.head.contains("text/plain; version=0.0.4"),
+        "{}",
+        answer.head
+    );
+    read(&answer.body)
+}
+
+fn read(page: &str) -> Metrics {
+    let mut metrics = Metrics::new();
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        let help = line.strip_prefix("# HELP ").expect(line);
+        let (name, help) = help.split_once(' ').expect(line);
+        assert!(!help.is_empty(), "{line}");
+        let kind = lines.next().expect("a kind");
+        let kind = kind
+            .strip_prefix(&format!("# TYPE {name} "))
+            .expect(kind)
+            .to_owned();
+        let mut values = Vec::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let (labelled, value) = line.rsplit_once(' ').expect(line);
+            let rest = labelled.strip_prefix(name).expect(line).to_owned();
+            values.push((rest, value.parse().expect(line)));
+        }
+        assert!(!values.is_empty(), "{name} has no value");
+        let twice = metrics.insert(name.to_owned(), (kind, values));
+        assert!(twice.is_none(), "{name} is there twice");
+    }
+    metrics
+}
+
+/// The value of a name without labels.
+fn value(metrics: &Metrics, name: &str) -> f64 {
+    let (_, values) = metrics.get(name).expect(name);
+    assert_eq!(values.len(), 1, "{name}");
+    values[0].1
+}
+
+/// Sum and count of a histogram, whose buckets are looked at.
+fn histogram(metrics: &Metrics, name: &str) -> (f64, f64) {
+    let (kind, values) = metrics.get(name).expect(name);
+    assert_eq!(kind, "histogram", "{name}");
+    let (buckets, rest) = values.split_at(values.len() - 2);
+    let bounds: Vec<&str> = buckets.iter().map(|(label, _)| &**label).collect();
+    assert_eq!(bounds.last(), Some(&"_bucket{le=\"+Inf\"}"), "{name}");
+    assert!(buckets.is_sorted_by_key(|(_, below)| *below), "{name}");
+    let [(sum_name, sum), (count_name, count)] = rest else {
+        panic!("{name}: {rest:?}")
+    };
+    assert_eq!((&**sum_name, &**count_name), ("_sum", "_count"), "{name}");
+    assert_eq!(
+        buckets.last().map(|(_, below)| below),
+        Some(count),
+        "{name}"
+    );
+    (*sum, *count)
+}
+
+fn unix_s() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a clock that is set").as_secs_f64()
+}
+
+#[test]
+fn counters_end_in_total_and_nothing_else_does() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path(), &["--operator", "127.0.0.1:0"]);
+    let metrics = scrape(server.operator.expect("an operator's listener"));
+    assert!(metrics.len() > 25, "{} names", metrics.len());
+    for (name, (kind, _)) in &metrics {
+        assert!(
+            ["counter", "gauge", "histogram"].contains(&&**kind),
+            "{name}: {kind}"
+        );
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name}: {kind}"
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn histograms_add_up_to_what_was_sent_in_this_life_and_the_total_to_all_of_it() {
+    let data = tempfile::tempdir().expect("a directory");
+    for life in 1..=2_u32 {
+        let server = Server::start(data.path(), &["--operator", "127.0.0.1:0"]);
+        for _ in 0..5 {
+            hit(server.address);
+        }
+        let metrics = scrape(server.operator.expect("an operator's listener"));
+        for name in ["tallyd_hits_total", "tallyd_window_hits"] {
+            assert_eq!(value(&metrics, name), f64::from(5 * life), "{name}");
+        }
+        let recovered = value(&metrics, "tallyd_recovered_records");
+        assert_eq!(recovered, f64::from(5 * (life - 1)));
+        assert_eq!(histogram(&metrics, "tallyd_batch_hits"), (5.0, 5.0));
+        let (turns_s, turns) = histogram(&metrics, "tallyd_turn_seconds");
+        let (flushes_s, flushes) = histogram(&metrics, "tallyd_flush_seconds");
+        assert_eq!((turns, flushes), (5.0, 5.0));
+        assert!(
+            0.0 < flushes_s && flushes_s < turns_s,
+            "{flushes_s} {turns_s}"
+        );
+        for name in ["tallyd_sync_seconds", "tallyd_rotate_seconds"] {
+            histogram(&metrics, name);
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_page_says_of_which_instant_it_is() {
+    let data = tempfile::tempdir().expect("a directory");
+    let before_s = unix_s();
+    let server = Server::start(data.path(), &["--operator", "127.0.0.1:0"]);
+    let asked_s = unix_s();
+    let metrics = scrape(server.operator.expect("an operator's listener"));
+    let after_s = unix_s();
+    let (at_s, began_s) = (
+        value(&metrics, "tallyd_time_seconds"),
+        value(&metrics, "process_start_time_seconds"),
+    );
+    // Two clocks are read in turn, and a busy machine may come between.
+    assert!(
+        asked_s - 0.2 <= at_s && at_s <= after_s + 0.2,
+        "{asked_s} {at_s} {after_s}"
+    );
+    assert!(
+        before_s - 0.2 <= began_s && began_s <= asked_s + 0.2,
+        "{before_s} {began_s} {asked_s}"
+    );
+    let uptime_s = value(&metrics, "tallyd_uptime_seconds");
+    assert!(
+        (began_s + uptime_s - at_s).abs() < 1e-5,
+        "{began_s} {uptime_s} {at_s}"
+    );
+    server.stop();
+}
