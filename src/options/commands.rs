@@ -5,7 +5,7 @@
 //!
 //! Must not know what the commands do. Invariant: no line of help is wider than 80 columns.
 
-use super::table::{FLAGS, Flag, HISTORY, Takes, flag, row, variable, wrapped};
+use super::table::{FLAGS, Flag, HISTORY, Takes, flag, note, row, variable, wrapped};
 use std::ffi::OsStr;
 
 /// A row of the table.
@@ -28,7 +28,7 @@ const DIR_OR_URL: &str = "DIR is a data directory, which is only read, beside a 
     URL is the operator's listener of a running server, as http://127.0.0.1:8081.";
 
 /// Every command there is.
-pub const COMMANDS: [Row; 4] = [
+pub const COMMANDS: [Row; 6] = [
     Row {
         name: "count",
         operands: "[DIR|URL]...",
@@ -115,6 +115,21 @@ pub const COMMANDS: [Row; 4] = [
         notes: "The width is that of COLUMNS if it is set. Where LC_ALL, LC_CTYPE and LANG do not say UTF-8 \
             it is drawn in ASCII.",
     },
+    Row {
+        name: "completions",
+        operands: "bash|zsh|fish",
+        help: "prints completions for a shell",
+        flags: &[],
+        notes: "bash and fish read them from standard input: source <(tallyd completions bash), or \
+            tallyd completions fish | source; zsh wants them as _tallyd in a directory of its fpath.",
+    },
+    Row {
+        name: "man",
+        operands: "",
+        help: "prints the man page",
+        flags: &[],
+        notes: "It is read with man --local-file -, or mandoc, from standard input.",
+    },
 ];
 
 /// The command of that name.
@@ -131,11 +146,17 @@ pub fn usages() -> String {
 
 impl Row {
     fn usage(&self) -> String {
-        let flags = match self.flags {
-            [] => "",
-            _ => " [--FLAG VALUE]...",
-        };
-        format!("tallyd {}{flags} {}", self.name, self.operands)
+        format!("tallyd {} {}", self.name, self.takes())
+            .trim_end()
+            .to_owned()
+    }
+
+    /// What follows its name.
+    pub fn takes(&self) -> String {
+        match self.flags {
+            [] => self.operands.to_owned(),
+            _ => format!("[--FLAG VALUE]... {}", self.operands),
+        }
     }
 }
 
@@ -150,23 +171,21 @@ pub fn help(row_of: &Row) -> String {
     } = row_of;
     let mut text = wrapped(&format!("tallyd {name} {help}."), 0);
     text += &format!("\nusage: {}\n\n", row_of.usage());
-    let operand = if operands.contains("URL") {
-        DIR_OR_URL
-    } else {
-        "DIR is a data directory, which is only read, beside a running server too."
-    };
-    text += &wrapped(operand, 2);
-    text += &format!(
-        "        [default: {}; variable: {}]\n",
-        data_flag().default,
-        variable("data")
-    );
+    if operands.contains("DIR") {
+        let operand = if operands.contains("URL") {
+            DIR_OR_URL
+        } else {
+            "DIR is a data directory, which is only read, beside a running server too."
+        };
+        text += &wrapped(operand, 2);
+        text += &format!(
+            "        [default: {}; variable: {}]\n",
+            data_flag().default,
+            variable("data")
+        );
+    }
     for flag in *flags {
-        let mut note = format!("default: {}", flag.default);
-        if flag.name == WINDOW.name {
-            note += &format!("; variable: {}", variable(flag.name));
-        }
-        text += &row(flag, &note);
+        text += &row(flag, &note(flag, false));
     }
     text += "  -h, --help\n        this text\n\n";
     text += &wrapped(notes, 0);

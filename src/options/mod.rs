@@ -6,6 +6,8 @@
 //! Must not know what the options do. Invariant: every [`Options`] that comes out can be served.
 
 mod commands;
+mod completions;
+mod manual;
 mod table;
 pub mod tasks;
 
@@ -387,6 +389,15 @@ mod tests {
             ),
             (&["-x"], "-x: no such flag; tallyd --help lists them"),
             (&["frob"], "frob: no such command; tallyd --help says more"),
+            (
+                &["completions"],
+                "tallyd completions: a shell is missing, there are: bash, zsh, fish",
+            ),
+            (
+                &["completions", "csh"],
+                "csh: no completions for it, there are: bash, zsh, fish",
+            ),
+            (&["man", "1"], "1: tallyd man takes no more"),
         ] {
             assert_eq!(parsed(arguments, &[]), Err(message.to_owned()));
         }

@@ -75,7 +75,8 @@ impl Takes {
         }
     }
 
-    fn limits(self) -> String {
+    /// What it may be, to be said behind what it is for.
+    pub fn limits(self) -> String {
         match self {
             Self::Address | Self::Door | Self::Directory | Self::Rfc3339 | Self::Switch => {
                 String::new()
@@ -214,6 +215,19 @@ pub fn variable(name: &str) -> String {
     format!("TALLYD_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// The default of a flag, and its variable if it has one: every flag of the server, and a command's window.
+pub fn note(flag: &Flag, is_server: bool) -> String {
+    let default = match flag.default {
+        "" => "the window",
+        default => default,
+    };
+    let mut note = format!("default: {default}");
+    if is_server || flag.name == commands::WINDOW.name {
+        note += &format!("; variable: {}", variable(flag.name));
+    }
+    note
+}
+
 /// What `--help` prints.
 pub fn help() -> String {
     let mut text = String::from(
@@ -224,15 +238,7 @@ pub fn help() -> String {
     text.push_str(&commands::usages());
     text.push('\n');
     for flag in &FLAGS {
-        let default = match flag.default {
-            "" => "the window",
-            default => default,
-        };
-        let variable = variable(flag.name);
-        text.push_str(&row(
-            flag,
-            &format!("default: {default}; variable: {variable}"),
-        ));
+        text.push_str(&row(flag, &note(flag, true)));
     }
     text.push_str(
         "  -h, --help\n        this text\n  -V, --version\n        name and version\n\n\

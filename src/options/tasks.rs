@@ -8,7 +8,7 @@
 
 use super::commands::{Row, WINDOW, data_flag, help};
 use super::table::{HISTORY, Takes, variable};
-use super::{Command, Given, directory};
+use super::{Command, Given, completions, directory, manual};
 use crate::error::{Error, Result};
 use crate::notation::{duration, parse_instant};
 use lexopt::{Arg, Parser};
@@ -137,7 +137,10 @@ pub(super) fn parse(
         }
         arguments.given[index] = Some(Given { origin, value });
     }
-    arguments.task(&environment).map(Command::Inspect)
+    match arguments.printed()? {
+        Some(text) => Ok(Command::Print(text)),
+        None => arguments.task(&environment).map(Command::Inspect),
+    }
 }
 
 /// What was given to a command.
@@ -148,6 +151,32 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// What a command prints that has nothing to look at.
+    fn printed(&self) -> Result<Option<String>> {
+        let shells = completions::SHELLS.join(", ");
+        let (text, taken) = match (self.row.name, self.operands.first()) {
+            ("man", _) => (manual::manual(), 0),
+            ("completions", None) => {
+                return Err(Error::found(
+                    "tallyd completions",
+                    format!("a shell is missing, there are: {shells}"),
+                ));
+            }
+            ("completions", Some(shell)) => {
+                let name = shell.text()?;
+                let text = completions::completions(name).ok_or_else(|| {
+                    shell.error(format!("no completions for it, there are: {shells}"))
+                })?;
+                (text, 1)
+            }
+            _ => return Ok(None),
+        };
+        match self.operands.get(taken) {
+            Some(more) => Err(more.error(format!("tallyd {} takes no more", self.row.name))),
+            None => Ok(Some(text)),
+        }
+    }
+
     fn task(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Task> {
         let directory_only = || {
             self.one(environment).and_then(|source| match source {
