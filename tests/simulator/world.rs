@@ -285,8 +285,14 @@ impl World {
             let byte = HEADER_BYTES + index * RECORD_BYTES + chance.upto(7) as usize;
             self.disk.flip(file, byte, 1 << bit);
         }
-        if let Some(place) = self.model.places.get_mut(header.sequence as usize + index) {
+        // Lost places behind it have its time, and now take that of the one before.
+        let places = &mut self.model.places;
+        let mut behind = places.iter_mut().skip(header.sequence as usize + index);
+        if let Some(place) = behind.next() {
             place.rotten = true;
+            let at = place.counted.at;
+            let same = behind.take_while(|other| other.counted.at == at);
+            same.for_each(|other| other.rotten = true);
         }
         self.figures.rotten += 1;
         self.model.damaged = true;
