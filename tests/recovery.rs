@@ -14,7 +14,7 @@ use support::fault::{EIO, EROFS, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use tallyd::clock::HandClock;
 use tallyd::funnel::LATE_NS_MAX;
-use tallyd::hit::{Answer, Ask};
+use tallyd::hit::{Answer, Ask, Verdict};
 use tallyd::journal::record::{HEADER_BYTES, Header, Key, RECORD_BYTES, encode};
 use tallyd::journal::{SyncPolicy, name};
 use tallyd::stamp::{BootId, SECOND_NS, Stamp};
@@ -262,6 +262,19 @@ fn header_without_a_record_lets_no_hit_go_back_in_time() {
     assert_eq!(answer.hits[0].stamp, Stamp::from_ns(START + 110));
     let last = between(&mut rig, 109, 110);
     assert_eq!(last, Answer::Count(2));
+}
+
+#[test]
+fn header_that_alone_tells_the_count_outlives_a_refusal() {
+    let written = written();
+    written.harm(2, |bytes| bytes.truncate(bytes.len() - 8));
+    written.harm(NEWEST, |bytes| bytes.truncate(HEADER_BYTES));
+    let limits = settings(SyncPolicy::Always, 4, RETAIN_NS);
+    let mut rig = Rig::open(&written.disk, &written.clock, limits);
+    rig.disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+    let again = Rig::open(&rig.kill(), &written.clock, limits);
+    assert_eq!(again.recovered.end, 12);
 }
 
 #[test]

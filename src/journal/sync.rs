@@ -9,7 +9,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::segment::offset_of;
-use super::{Journal, name};
+use super::{Journal, Segment, name};
 use crate::error::{Error, Result};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -145,7 +145,10 @@ impl<D: Disk> Journal<D> {
         self.seal();
         self.unsynced.clear();
         self.end = self.synced_end;
-        while let Some(newest) = self.sealed.back().filter(|it| it.sequence >= self.end) {
+        // What an earlier life has left is never refused, and a header of its may tell the count.
+        let (end, own_from) = (self.end, self.own_from);
+        let is_refused = |it: &&Segment| it.sequence >= end && it.number >= own_from;
+        while let Some(newest) = self.sealed.back().filter(is_refused) {
             let number = newest.number;
             self.sealed.pop_back();
             // Recovery would cut it off by the next header, while that is there.
