@@ -413,6 +413,24 @@ fn refused_tail_that_could_not_be_cut_off_goes_with_the_header_that_hid_it() {
 }
 
 #[test]
+fn refused_tail_that_could_not_be_cut_off_is_cut_off_before_the_next_hit() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+    let length = |disk: &SimDisk| disk.content(&disk.names()[0]).map(|content| content.len());
+    let counted = length(&disk);
+    disk.faults(|faults| {
+        faults.once(Op::SyncFile, 1, EIO);
+        faults.once(Op::Open, 1, EIO);
+    });
+    assert_eq!(rig.hit_now(2).verdict, Verdict::Refused);
+    assert_ne!(length(&disk), counted, "the refused hits are still there");
+    // That the next header hides them is worth nothing before it is on the device.
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+    assert_eq!(length(&disk), counted);
+}
+
+#[test]
 fn refused_first_turn_never_comes_back_at_another_time() {
     for_seeds(300, |seed| {
         let disk = SimDisk::default();

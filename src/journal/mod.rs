@@ -87,6 +87,14 @@ struct Active<F> {
     anchor: Anchor,
 }
 
+/// What was refused or given up, and could not be taken from the disk.
+struct Leftover {
+    /// The file.
+    number: u64,
+    /// What of it is to stay; nothing, if it is to be removed.
+    kept_bytes: u64,
+}
+
 #[derive(Clone, Copy)]
 struct Mark {
     count: u64,
@@ -104,7 +112,7 @@ pub struct Journal<D: Disk> {
     retired: VecDeque<Segment>,
     /// Files, by their numbers, that hold nothing but what was refused or given up and that could
     /// not be removed. What a later header cuts off stays cut off only while that header is there.
-    leftover: Vec<u64>,
+    leftover: Vec<Leftover>,
     active: Option<Active<D::File>>,
     buffer: Vec<u8>,
     next_number: u64,
@@ -149,7 +157,14 @@ impl<D: Disk> Journal<D> {
             boot,
             sealed: recovered.segments.iter().copied().collect(),
             retired: VecDeque::new(),
-            leftover: recovered.leftover.clone(),
+            leftover: recovered
+                .leftover
+                .iter()
+                .map(|&number| Leftover {
+                    number,
+                    kept_bytes: 0,
+                })
+                .collect(),
             active: None,
             buffer: Vec::with_capacity(HEADER_BYTES + TURN_HITS_MAX * RECORD_BYTES),
             next_number: recovered.next_number,
@@ -250,6 +265,9 @@ impl<D: Disk> Journal<D> {
             hits <= TURN_HITS_MAX,
             "a turn has at most {TURN_HITS_MAX} hits, not {hits}"
         );
+        if !self.leftover.is_empty() {
+            self.is_rid_of_leftover();
+        }
         if self.active.as_ref().is_some_and(|active| {
             let room = self
                 .limits

@@ -13,7 +13,7 @@
 use super::disk::{Disk, DiskFile};
 use super::record::Key;
 use super::segment::{Segment, offset_of};
-use super::{Active, Journal, Mark, name};
+use super::{Active, Journal, Leftover, Mark, name};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, Stamp};
 use std::io::ErrorKind;
@@ -59,7 +59,12 @@ impl<D: Disk> Journal<D> {
         if active.tail || active.spoilt {
             // A tail that stays fails its check under this segment's key, or lies behind the next
             // header's sequence number: cutting it off saves space, and is no promise.
-            let _space = active.file.set_len(offset_of(active.at.count));
+            let kept_bytes = offset_of(active.at.count);
+            let is_left = active.file.set_len(kept_bytes).is_err();
+            if is_left && active.spoilt {
+                let number = active.at.number;
+                self.leftover.push(Leftover { number, kept_bytes });
+            }
         }
         self.sealed.push_back(active.at);
         if self.keep_unsynced && self.synced_end < active.at.end() {
@@ -182,16 +187,25 @@ impl<D: Disk> Journal<D> {
 
     /// Removes a file that nothing counts in; if that fails it is tried again.
     pub(super) fn remove_or_remember(&mut self, number: u64) {
-        self.leftover.push(number);
+        self.cut_or_remember(number, 0);
+    }
+
+    /// Cuts a file to what of it is to stay; if that fails it is tried again.
+    pub(super) fn cut_or_remember(&mut self, number: u64, kept_bytes: u64) {
+        self.leftover.push(Leftover { number, kept_bytes });
         self.is_rid_of_leftover();
     }
 
-    /// Removes what could not be removed before; says whether nothing of it is left.
-    fn is_rid_of_leftover(&mut self) -> bool {
+    /// Removes and cuts off what could not be before; says whether nothing of it is left.
+    pub(super) fn is_rid_of_leftover(&mut self) -> bool {
         let disk = &self.disk;
-        let is_left = |number: &u64| {
-            let removed = disk.remove(&name::segment(*number));
-            removed.is_err_and(|cause| cause.kind() != ErrorKind::NotFound)
+        let is_left = |it: &Leftover| {
+            let name = name::segment(it.number);
+            let done = match it.kept_bytes {
+                0 => disk.remove(&name),
+                bytes => disk.open(&name).and_then(|file| file.set_len(bytes)),
+            };
+            done.is_err_and(|cause| cause.kind() != ErrorKind::NotFound)
         };
         self.leftover.retain(is_left);
         self.leftover.is_empty()

@@ -159,8 +159,8 @@ impl<D: Disk> Journal<D> {
             newest.count = newest.count.min(self.end - newest.sequence);
             newest.stored = newest.stored.min(newest.count);
             // Also what could not be cut off before, since the header that did so goes with the rest.
-            let (name, length) = (name::segment(newest.number), offset_of(newest.stored));
-            let _space = self.disk.open(&name).and_then(|file| file.set_len(length));
+            let (number, kept_bytes) = (newest.number, offset_of(newest.stored));
+            self.cut_or_remember(number, kept_bytes);
         }
     }
 }
