@@ -421,7 +421,9 @@ fn refused_tail_that_could_not_be_cut_off_is_cut_off_before_the_next_hit() {
     let counted = length(&disk);
     disk.faults(|faults| {
         faults.once(Op::SyncFile, 1, EIO);
+        // Once when the sync has failed, and once when the turn ends.
         faults.once(Op::Open, 1, EIO);
+        faults.once(Op::Open, 2, EIO);
     });
     assert_eq!(rig.hit_now(2).verdict, Verdict::Refused);
     assert_ne!(length(&disk), counted, "the refused hits are still there");
