@@ -20,15 +20,17 @@
 //! | invariant | held by |
 //! |---|---|
 //! | The answer to a hit stamped t is the number of hits admitted up to it in (t - window, t]. | `tests/window.rs`, `tests/model.rs`, `tests/counting.rs` |
-//! | A hit is answered only after its record was handed to the operating system. | `tests/restart.rs`, `tests/faults.rs` |
-//! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/faults.rs` |
-//! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs` |
-//! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs` |
+//! | A hit is answered only after its record was handed to the operating system. | `tests/restart.rs`, `tests/faults.rs`, `tests/crash_states.rs`, `scripts/kill` |
+//! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/crash_states.rs`, `scripts/power` |
+//! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs`, `tests/simulator.rs`, `scripts/faults` |
+//! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs`, `tests/crash_states.rs` |
 //! | A directory that is moved, removed or replaced gets no hit, and what replaces it is left alone. | `tests/directory.rs` |
-//! | The bytes on disk are those of format version 1. | `src/journal/record.rs` |
+//! | The bytes on disk are those of format version 1. | `src/journal/record.rs`, `tests/golden.rs`, `scripts/golden` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
+//! | Nothing an operator asks counts, and what he is told is exact or an error. | `tests/operator.rs`, `tests/metrics.rs`, `scripts/page` |
 //! | Whoever looks into a journal beside its server gets exact numbers and changes nothing. | `tests/inspect.rs` |
-//! | Memory and threads are bounded. | `benches/engine`, `scripts/bench` |
+//! | Memory and threads are bounded. | `benches/engine`, `scripts/bench`, `scripts/soak` |
+//! | A thread that cannot go on ends the process, and loses nothing that was answered. | `tests/alarm.rs` |
 //! | In no order of threads is a wake-up lost, an answer given before its turn, or anybody left waiting. | `tests/races.rs` |
 //! | No lock, no `static mut`, no unsafe code; the arrows below. | `tests/house.rs` |
 //!

@@ -12,10 +12,11 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use support::client::{Answer, Client, GET, hit};
-use support::server::Server;
+use support::server::{Server, TALLYD};
 
 /// Every front there is.
 const FRONTS: [&str; 2] = ["pool", "tiny-http"];
@@ -281,6 +282,47 @@ fn what_is_not_there_or_not_allowed_is_refused_and_named() {
     assert_eq!(malformed.status, 400);
     assert!(client.is_closed());
     assert_eq!(hit(server.address), 1);
+    server.stop();
+}
+
+#[test]
+fn the_tools_ask_a_server_as_they_read_its_directory() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (server, operator) = start(&data, &[]);
+    for _ in 0..9 {
+        hit(server.address);
+    }
+    let url = format!("http://{operator}");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(TALLYD)
+            .args(arguments)
+            .arg(data.path())
+            .arg(&url)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let counted = run(&["count", "--window", "1h"]);
+    let numbers: Vec<&str> = counted.split_whitespace().collect();
+    assert_eq!(
+        numbers.iter().filter(|&&word| word == "9").count(),
+        2,
+        "{counted}"
+    );
+    assert_eq!(
+        numbers.iter().filter(|&&word| word == "18").count(),
+        1,
+        "{counted}"
+    );
+    let plotted = Command::new(TALLYD)
+        .args(["plot", "--window", "1h", "--step", "1m", &url])
+        .output()
+        .expect("it runs");
+    let chart = String::from_utf8(plotted.stdout).expect("text");
+    assert!(chart.contains("9 hits in"), "{chart}");
+    assert_eq!(hit(server.address), 10, "nothing of this counted");
     server.stop();
 }
 
