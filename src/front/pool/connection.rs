@@ -10,7 +10,9 @@
 //! Must not know what a request is worth. Invariant: while output waits, or a request that was read
 //! waits for its turn, nothing is read.
 
+use super::limits::Limits;
 use super::talk::{Form, Talk};
+use super::worker::LINGER_NS;
 use crate::front::desk::Task;
 use crate::front::gauges::Side;
 use crate::stamp::Stamp;
@@ -98,6 +100,24 @@ impl Connection {
     #[must_use]
     pub const fn has_work(&self) -> bool {
         self.is_behind || self.is_readable
+    }
+
+    /// When it was accepted, or last heard, or was told that nothing more will be sent: what its
+    /// deadline is counted from, while nothing waits to be sent.
+    #[must_use]
+    pub const fn heard_at(&self, limits: &Limits) -> Stamp {
+        let patience_ns = if self.has_ended {
+            LINGER_NS
+        } else {
+            limits.patience_ns(self.talk.owes())
+        };
+        self.deadline.before(patience_ns)
+    }
+
+    /// Whether there is something to read that no event has told of.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        matches!(self.stream.peek(&mut [0]), Ok(1..))
     }
 
     /// Puts what was left into `buffer`, and what one read gives behind it, unless a turn is due for

@@ -10,6 +10,7 @@
 use crate::clock::Clock;
 use crate::error::io_text;
 use crate::stamp::{MILLISECOND_NS, Stamp};
+use mio::Registry;
 use mio::net::{TcpListener, TcpStream};
 use std::io::ErrorKind;
 
@@ -53,6 +54,12 @@ impl Listener {
     /// An event says that there may be connections.
     pub const fn see(&mut self) {
         self.waits = true;
+    }
+
+    /// Takes it out of a poll.
+    pub fn leave(&mut self, registry: &Registry) {
+        // One that is not in it wakes nobody.
+        let _left = registry.deregister(&mut self.socket);
     }
 
     /// When accepting is to be tried without an event.

@@ -133,7 +133,8 @@ impl Talk {
     }
 
     /// Uses up what it can of `bytes` and appends to `answers`, with at most `room` complete heads, each
-    /// of which is shown to `heads`. With `last`, every answer closes the connection.
+    /// of which is shown to `heads`. With `last`, the connection is closed behind the last of these
+    /// answers, unless more of what was sent is to be answered.
     pub fn hear(
         &mut self,
         bytes: &[u8],
@@ -188,7 +189,7 @@ impl Talk {
                         heads(&request);
                         self.owes_head = false;
                         let too_long = Drain::exceeds(&request.body, limits.body_bytes_max);
-                        let stays = request.stays && !too_long && !last;
+                        let stays = request.stays && !too_long;
                         if request.expects_continue && !too_long {
                             answers.push(Answer::Continue);
                         }
@@ -209,7 +210,25 @@ impl Talk {
                 },
             }
         }
+        if last && heard.head_count > 0 && !heard.more && !self.owes_head {
+            self.close_behind(answers);
+        }
         heard
+    }
+
+    /// Has the last answer say that the connection ends with it. The client did not expect that, and may
+    /// have sent more already.
+    fn close_behind(&mut self, answers: &mut [Answer]) {
+        if let Some(Answer::Response(form)) = answers.last_mut()
+            && form.stays
+        {
+            form.stays = false;
+            self.closes = true;
+            self.strays = true;
+            if matches!(self.phase, Phase::Head) {
+                self.phase = Phase::Ignored;
+            }
+        }
     }
 
     fn refuse(&mut self, refusal: Refusal, answers: &mut Vec<Answer>) {

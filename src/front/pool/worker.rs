@@ -36,6 +36,9 @@ const EVENTS_MAX: usize = 256;
 pub(super) const LINGER_NS: u64 = 2 * SECOND_NS;
 /// How long stopping waits for clients to take their answers.
 const STOP_NS: u64 = SECOND_NS;
+/// How long stopping waits for the next word of a client that was heard lately, so that it is told that
+/// its connection ends with the answer, and does not find it ended behind what it has sent.
+const GRACE_NS: u64 = SECOND_NS / 10;
 
 /// A listening socket, and what comes in by it.
 pub struct Door {
@@ -97,7 +100,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
         loop {
             if stop_at.is_none() && self.shared.stopping.load(Ordering::SeqCst) {
                 stop_at = Some(self.clock.now().after(STOP_NS));
-                self.doors.clear();
+                self.leave_doors();
             }
             if let Err(cause) = self.poll.poll(&mut events, self.patience(stop_at)) {
                 if cause.kind() == ErrorKind::Interrupted {
@@ -106,7 +109,6 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 let cause = crate::error::io_text(&cause);
                 return self.shared.alarm.raise(format!("cannot poll: {cause}"));
             }
-            let quiet = events.is_empty() && self.listed.is_empty();
             for event in &events {
                 self.see(event);
             }
@@ -120,11 +122,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 self.sweep(now);
             }
             if let Some(stop_at) = stop_at {
-                let owes = self
-                    .connections
-                    .iter()
-                    .any(|(_, it)| it.has_output() || it.task.is_some());
-                if now >= stop_at || quiet && !owes {
+                self.dismiss(now);
+                if now >= stop_at || self.connections.is_empty() {
                     return;
                 }
             }
@@ -243,6 +242,36 @@ impl<C: Clock, K: Count> Worker<C, K> {
         entry.insert(connection);
         if registered.is_err() {
             self.remove(key);
+        }
+    }
+
+    /// Takes no more connections: what waits is for whoever shares the listening socket. Such a socket
+    /// lives on, and would go on waking a poll that it is not taken out of.
+    fn leave_doors(&mut self) {
+        for mut door in self.doors.drain(..) {
+            door.listener.leave(self.poll.registry());
+        }
+    }
+
+    /// Lets every client go that has nothing under way and has had its time to speak. One that has spoken
+    /// since it was last read is heard instead: nothing is between looking and letting go.
+    fn dismiss(&mut self, now: Stamp) {
+        let limits = &self.shared.limits;
+        let at_rest: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, it)| !it.is_listed && !it.has_output() && it.task.is_none())
+            .filter(|(_, it)| now.since(it.heard_at(limits)) >= GRACE_NS)
+            .map(|(key, _)| key)
+            .collect();
+        for key in at_rest {
+            let connection = &mut self.connections[key];
+            if connection.has_more() {
+                connection.is_readable = true;
+                self.list(key);
+            } else {
+                self.remove(key);
+            }
         }
     }
 
