@@ -29,6 +29,7 @@
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
 //! | Nothing an operator asks counts, and what he is told is exact or an error. | `tests/operator.rs`, `tests/metrics.rs`, `scripts/page` |
 //! | Whoever looks into a journal beside its server gets exact numbers and changes nothing. | `tests/inspect.rs` |
+//! | One process follows another on a socket that is handed over, and what arrived is answered. | `tests/supervise.rs`, `tests/stopping.rs`, `scripts/activation` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench`, `scripts/soak` |
 //! | A thread that cannot go on ends the process, and loses nothing that was answered. | `tests/alarm.rs` |
 //! | In no order of threads is a wake-up lost, an answer given before its turn, or anybody left waiting. | `tests/races.rs` |
@@ -43,7 +44,8 @@
 //! |---|---|
 //! | main | error, inspect, options, report, serve |
 //! | options | error, front, journal, notation, stamp |
-//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp |
+//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp, supervise |
+//! | supervise | error |
 //! | inspect | clock, error, journal, notation, options, stamp |
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
@@ -77,6 +79,7 @@
 
 pub mod options;
 pub mod serve;
+pub mod supervise;
 
 pub mod inspect;
 

@@ -4,7 +4,8 @@
 //! connect gets a right answer; the fronts stop before the funnel, and the funnel before the syncs,
 //! so that what was answered is on the device when the process ends.
 //!
-//! Threads: the workers, the funnel, the syncs, and this one, which waits for a signal or an alarm.
+//! Threads: the workers, the funnel, the syncs, and this one, which waits for a signal or an alarm, and
+//! meanwhile asks the funnel as often as a supervisor wants to hear that all is well.
 //!
 //! Must not know how hits are counted. Invariant: however this returns, the journal is closed.
 
@@ -22,15 +23,18 @@ use crate::notation::duration;
 use crate::operator::{Facts, Operator};
 use crate::options::Options;
 use crate::stamp::MILLISECOND_NS;
+use crate::supervise::{Supervisor, take_sockets};
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
-use signal_hook::iterator::Signals;
-use std::io::Write;
+use signal_hook::low_level::pipe;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Serves until TERM or INT.
 ///
@@ -39,13 +43,15 @@ use std::sync::atomic::AtomicBool;
 /// failed.
 pub fn serve(options: &Options) -> Result<()> {
     let began = SystemClock.now();
-    let mut signals = catch_signals()?;
+    let sockets = take_sockets()?;
+    let supervisor = Supervisor::from_environment();
+    let (mut woken, waker) = catch_signals()?;
     let (causes, alarms) = bounded(1);
-    let waker = signals.handle();
     let alarm = Alarm::new(move |cause| {
         // The first cause is the one that matters.
         let _later = causes.try_send(cause);
-        waker.close();
+        // A pipe that is full wakes as well.
+        let _full = (&waker).write(&[0]);
     });
 
     let (job_sender, jobs) = bounded(1);
@@ -61,8 +67,16 @@ pub fn serve(options: &Options) -> Result<()> {
     for finding in &recovered.findings {
         log::warn!("{finding}");
     }
-    let (listener, address) = bind(&options.listen)?;
-    let door = options.operator.as_deref().map(bind).transpose()?;
+    let is_handed_over = sockets.hits.is_some();
+    let (listener, address) = open_door(sockets.hits, &options.listen)?;
+    let door = match (sockets.operator, &options.operator) {
+        (Some(_), None) => {
+            let cause = "none, but a socket for operators was handed over";
+            return Err(Error::found("--operator", cause));
+        }
+        (handed, Some(place)) => Some(open_door(handed, place)?),
+        (None, None) => None,
+    };
     let operator_address = door.as_ref().map(|(_, address)| *address);
 
     let (inlet, messages) = hit::channel();
@@ -99,15 +113,22 @@ pub fn serve(options: &Options) -> Result<()> {
     };
     let front = front::start(options.front, plan);
     if front.is_ok() {
-        let place = match operator_address {
-            Some(operator) => format!("{address}, operator on {operator}"),
-            None => address.to_string(),
-        };
+        let mut place = address.to_string();
+        if let Some(operator) = operator_address {
+            place.push_str(&format!(", operator on {operator}"));
+        }
+        if is_handed_over {
+            place.push_str(", socket handed over");
+        }
         let line = start_line(options, &place, &recovered, &inlet);
         let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
         // Nobody may be listening to standard output; that keeps no server from serving.
         let _unheard = writeln!(std::io::stdout(), "{line}, in {took_ms:.1} ms");
-        let _signal_or_alarm = signals.forever().next();
+        supervisor.tell(&format!("READY=1\nSTATUS={line}"));
+        while is_quiet(&mut woken, supervisor.period()) {
+            give_sign_of_life(&supervisor, &inlet, options.window_ns);
+        }
+        supervisor.tell("STOPPING=1\nSTATUS=answering what is under way");
     }
 
     let started = front.map(|front| front.stop());
@@ -122,16 +143,45 @@ pub fn serve(options: &Options) -> Result<()> {
         .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
 }
 
-/// A listener on `HOST:PORT`, and where it really is.
-fn bind(place: &str) -> Result<(TcpListener, SocketAddr)> {
+/// Tells the supervisor that hits are counted, and how many there were; but only when the funnel says so,
+/// which is waited for: a funnel that is stuck is a server that has to be started again.
+pub fn give_sign_of_life(supervisor: &Supervisor, inlet: &Inlet, window_ns: u64) {
+    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
+        let (tally, window) = (status.tally, duration(window_ns));
+        supervisor.tell(&format!(
+            "WATCHDOG=1\nSTATUS={tally} hits in the last {window}"
+        ));
+    }
+}
+
+/// The listener that was handed over, or else one on `HOST:PORT`; and where it really is.
+fn open_door(handed: Option<TcpListener>, place: &str) -> Result<(TcpListener, SocketAddr)> {
     let failed = |cause| Error::io("bind", place, cause);
-    let listener = TcpListener::bind(place).map_err(failed)?;
+    let listener = handed
+        .map_or_else(|| TcpListener::bind(place), Ok)
+        .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }
 
-/// The first TERM or INT is waited for, a second ends the process at once.
-fn catch_signals() -> Result<Signals> {
+/// Waits for as long as `period`, or for ever without one; whether neither signal nor alarm came.
+fn is_quiet(woken: &mut UnixStream, period: Option<Duration>) -> bool {
+    // The period was made by halving and is never zero, which alone would be refused.
+    let _never_refused = woken.set_read_timeout(period);
+    loop {
+        match woken.read(&mut [0]) {
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => {
+                return matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            }
+            Ok(_) => return false,
+        }
+    }
+}
+
+/// A pipe that TERM and INT write to, and its other end for whoever else has to wake its reader. The
+/// first signal is waited for, a second ends the process at once.
+fn catch_signals() -> Result<(UnixStream, UnixStream)> {
     let failed = |cause| Error::io("catch", "signals", cause);
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -140,7 +190,14 @@ fn catch_signals() -> Result<Signals> {
     }
     // A file at its size limit is to be an error of that write and not the end of the process.
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(failed)?;
-    Signals::new([SIGTERM, SIGINT]).map_err(failed)
+    let (woken, waker) = UnixStream::pair().map_err(failed)?;
+    for signal in [SIGTERM, SIGINT] {
+        let waker = waker.try_clone().map_err(failed)?;
+        pipe::register(signal, waker).map_err(failed)?;
+    }
+    // An alarm must not block.
+    waker.set_nonblocking(true).map_err(failed)?;
+    Ok((woken, waker))
 }
 
 /// The one place where anything waits for the device while hits are served.

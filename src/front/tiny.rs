@@ -90,6 +90,9 @@ impl Shared {
 /// # Errors
 /// A thread or a descriptor cannot be had.
 pub fn start<C: Clock>(plan: Plan<C>) -> Result<Box<dyn Front>> {
+    // One that was handed over may have served a pool before.
+    let blocks = plan.listener.set_nonblocking(false);
+    blocks.map_err(|cause| Error::io("serve", "the listener", cause))?;
     let options = sockopt::set_tcp_nodelay(&plan.listener, true).and_then(|()| {
         sockopt::set_socket_timeout(&plan.listener, sockopt::Timeout::Send, Some(WRITE_STALL))
     });
