@@ -1,7 +1,7 @@
 //! The operator's side: what can be asked of a running server, and the pages that answer.
 //!
-//! Owns the way from a request to its page: [`question`] reads the request, [`pages`] and [`metrics`]
-//! answer in one piece, [`history`] in as many as it takes. Whatever is asked travels to the funnel by the
+//! Owns the way from a request to its page: `question` reads the request, `pages` and `metrics`
+//! answer in one piece, `history` in as many as it takes. Whatever is asked travels to the funnel by the
 //! same channel as the hits, so that every number is exact for the instant it is given with.
 //!
 //! Must not know how requests come in or pages go out. Invariant: nothing here ever counts; whoever asks
