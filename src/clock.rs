@@ -9,7 +9,7 @@
 
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -51,6 +51,55 @@ impl Clock for SystemClock {
 #[must_use]
 pub fn process_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime)).unsigned_abs()
+}
+
+/// One of the system's clocks, for whoever compares them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// How people call it.
+    pub name: &'static str,
+    id: ClockId,
+}
+
+/// The clocks that hits might be stamped by.
+#[cfg(target_os = "linux")]
+pub const CANDIDATES: &[Candidate] = &[
+    candidate("boot time", ClockId::Boottime),
+    candidate("monotonic", ClockId::Monotonic),
+    candidate("monotonic raw", ClockId::MonotonicRaw),
+    candidate("monotonic coarse", ClockId::MonotonicCoarse),
+    candidate("realtime", ClockId::Realtime),
+    candidate("realtime coarse", ClockId::RealtimeCoarse),
+];
+/// The clocks that hits might be stamped by.
+#[cfg(not(target_os = "linux"))]
+pub const CANDIDATES: &[Candidate] = &[
+    candidate("monotonic", ClockId::Monotonic),
+    candidate("realtime", ClockId::Realtime),
+];
+
+const fn candidate(name: &'static str, id: ClockId) -> Candidate {
+    Candidate { name, id }
+}
+
+impl Candidate {
+    /// What it shows, in nanoseconds.
+    #[must_use]
+    pub fn now_ns(self) -> i64 {
+        nanoseconds(clock_gettime(self.id))
+    }
+
+    /// The step that the system claims for it, in nanoseconds.
+    #[must_use]
+    pub fn resolution_ns(self) -> u64 {
+        nanoseconds(clock_getres(self.id)).unsigned_abs()
+    }
+
+    /// Whether stamps are of this clock.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        self.id == LINE
+    }
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
@@ -198,6 +247,15 @@ mod tests {
     fn the_system_clock_never_goes_back() {
         let readings: Vec<Stamp> = (0..10_000).map(|_| SystemClock.now()).collect();
         assert!(readings.is_sorted());
+    }
+
+    #[test]
+    fn stamps_are_of_one_candidate_and_that_one_tells_the_same() {
+        let ours: Vec<&Candidate> = CANDIDATES.iter().filter(|it| it.is_ours()).collect();
+        assert_eq!(ours.len(), 1);
+        let before = SystemClock.now().ns();
+        let shown = ours[0].now_ns();
+        assert!((before..=SystemClock.now().ns()).contains(&shown));
     }
 
     #[test]

@@ -46,10 +46,10 @@
 //! | options | error, front, journal, notation, stamp |
 //! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp, supervise |
 //! | supervise | error |
-//! | inspect | clock, error, journal, notation, options, stamp |
+//! | inspect | clock, error, fields, funnel, hit, journal, notation, options, stamp |
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
-//! | operator | clock, front, hit, meter, notation, stamp |
+//! | operator | clock, fields, front, hit, meter, notation, stamp |
 //! | alarm | error |
 //! | hit | handoff, meter, stamp |
 //! | handoff | |
@@ -58,6 +58,7 @@
 //! | clock | error, stamp |
 //! | notation | stamp |
 //! | meter | |
+//! | fields | |
 //! | stamp | |
 //! | error | |
 //! | journal | error, stamp |
@@ -97,6 +98,8 @@ pub mod window;
 pub mod journal;
 
 pub mod meter;
+
+mod fields;
 
 pub mod clock;
 pub mod error;

@@ -3,10 +3,11 @@
 //! Owns what the tools share: the way to standard output, and the looks that are taken again when a
 //! segment is retired meanwhile. What is damaged is logged once and counted as the server does.
 //!
-//! Must not know of fronts, funnels or locks: a directory is only read. Invariant: a tool prints what
-//! is right, or fails.
+//! Must not know of fronts, funnels or locks: a directory is only read; `clock`, which measures, writes in
+//! one of its own. Invariant: a tool prints what is right, or fails.
 
 pub mod chart;
+mod clock;
 mod count;
 mod dump;
 mod plot;
@@ -14,7 +15,7 @@ pub mod progress;
 pub mod remote;
 mod verify;
 
-use crate::clock::{self, Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, boot_id};
 use crate::error::{Error, Result};
 use crate::journal::disk::{Disk, ReadDisk};
 use crate::journal::{Missed, View};
@@ -49,6 +50,7 @@ pub fn run(task: &Task) -> Result<Verdict> {
         Task::Dump(directory, format, interval) => dump::run(directory, *format, *interval)?,
         Task::Verify(directory) => return verify::run(directory),
         Task::Plot(plot) => plot::run(plot)?,
+        Task::Clock(data, json) => clock::run(data, *json)?,
     }
     Ok(Verdict::Sound)
 }
@@ -65,7 +67,7 @@ impl Looked {
     fn open(directory: &Path) -> Result<Self> {
         Ok(Self {
             disk: ReadDisk::open(directory)?,
-            boot: clock::boot_id()?,
+            boot: boot_id()?,
             said: false,
         })
     }

@@ -89,6 +89,51 @@ impl<C: Clock, W: Write> Drop for Progress<C, W> {
     }
 }
 
+/// A line that names the one of a few steps that is under way.
+pub struct Steps<W: Write> {
+    out: Option<W>,
+    total: usize,
+    begun: usize,
+}
+
+impl Steps<Stderr> {
+    /// For `total` steps, on standard error if that is a terminal.
+    pub fn of(total: usize) -> Self {
+        let stderr = std::io::stderr();
+        Self::new(stderr.is_terminal().then_some(stderr), total)
+    }
+}
+
+impl<W: Write> Steps<W> {
+    /// For `total` steps, on `out`.
+    pub const fn new(out: Option<W>, total: usize) -> Self {
+        Self {
+            out,
+            total,
+            begun: 0,
+        }
+    }
+
+    /// The next one begins.
+    pub fn begin(&mut self, what: &str) {
+        self.begun += 1;
+        if let Some(out) = &mut self.out {
+            let (begun, total) = (self.begun, self.total);
+            let _nobody_sees = write!(out, "{CLEAR}measuring {what}, {begun} of {total}");
+            let _nobody_sees = out.flush();
+        }
+    }
+}
+
+impl<W: Write> Drop for Steps<W> {
+    fn drop(&mut self) {
+        if let Some(out) = self.out.as_mut().filter(|_| self.begun > 0) {
+            let _nobody_sees = write!(out, "{CLEAR}");
+            let _nobody_sees = out.flush();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +177,19 @@ mod tests {
         clock.advance(10 * QUIET_NS);
         unseen.at(1);
         assert!(!unseen.drawn);
+    }
+
+    #[test]
+    fn each_step_is_named_and_the_line_is_gone_in_the_end() {
+        let mut seen = Vec::new();
+        let mut steps = Steps::new(Some(&mut seen), 2);
+        steps.begin("clocks");
+        steps.begin("syncs");
+        drop(steps);
+        let expected =
+            format!("{CLEAR}measuring clocks, 1 of 2{CLEAR}measuring syncs, 2 of 2{CLEAR}");
+        assert_eq!(String::from_utf8(seen).expect("text"), expected);
+        let mut unseen = Steps::<Vec<u8>>::new(None, 1);
+        unseen.begin("nothing");
     }
 }

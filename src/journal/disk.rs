@@ -296,6 +296,79 @@ impl Disk for ReadDisk {
     }
 }
 
+/// How the directory of a trial is called, before the process id.
+const SCRATCH: &str = "tallyd-clock-";
+
+/// A directory for a trial, on the device that a data directory is on or would be. It goes with all
+/// that is in it when this is dropped; what a killed trial has left goes when the next one begins.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: PathBuf,
+}
+
+impl Scratch {
+    /// Creates one in `data`, or in the directory above it if there is no `data` yet.
+    ///
+    /// # Errors
+    /// There is no directory to create one in, or it cannot be created.
+    pub fn open(data: &Path) -> Result<Self> {
+        let shown = data.display().to_string();
+        let read = |path: &Path| match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Ok(path.to_owned()),
+            Ok(_) => Err(ErrorKind::NotADirectory.into()),
+            Err(cause) => Err(cause),
+        };
+        let above = match data.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            _ => Path::new("."),
+        };
+        let place = match read(data) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => read(above),
+            read => read,
+        };
+        let place = place.map_err(|cause| Error::io("use data directory", shown, cause))?;
+        let names =
+            list(&place).map_err(|cause| Error::io("read", place.display().to_string(), cause))?;
+        for (name, _) in names.iter().filter(|(name, _)| name.starts_with(SCRATCH)) {
+            let left = place.join(name);
+            // Whoever lives holds the lock of a journal in it.
+            let is_held = |journal: &str| {
+                File::open(left.join(journal).join(name::LOCK))
+                    .is_ok_and(|lock| lock.try_lock().is_err())
+            };
+            let journals = list(&left).unwrap_or_default();
+            if !journals.iter().any(|(journal, _)| is_held(journal)) {
+                let _next_time = fs::remove_dir_all(&left);
+            }
+        }
+        let directory = place.join(format!("{SCRATCH}{}", std::process::id()));
+        fs::create_dir(&directory)
+            .map_err(|cause| Error::io("create", directory.display().to_string(), cause))?;
+        Ok(Self { directory })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Removes it with all that is in it.
+    ///
+    /// # Errors
+    /// The operating system's; something may be left.
+    pub fn remove(self) -> Result<()> {
+        let shown = self.directory.display().to_string();
+        fs::remove_dir_all(&self.directory).map_err(|cause| Error::io("remove", shown, cause))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _gone_or_next_time = fs::remove_dir_all(&self.directory);
+    }
+}
+
 impl DiskFile for File {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, bytes, offset)

@@ -6,9 +6,9 @@
 //!
 //! Must not know how steps are counted. Invariant: no piece takes longer than a pass full of hits.
 
-use super::fields::Fields;
 use super::question::{Format, Steps};
 use super::{Operator, pages};
+use crate::fields::Fields;
 use crate::front::desk::{Page, Task};
 use crate::hit::{self, Answer, Ask};
 use crate::notation::{duration, instant};

@@ -7,7 +7,6 @@
 //! Must not know how requests come in or pages go out. Invariant: nothing here ever counts; whoever asks
 //! gets a right number, or an error that says why there is none.
 
-mod fields;
 mod history;
 mod metrics;
 mod pages;

@@ -6,8 +6,8 @@
 //! Must not know how pages go out. Invariant: an error has the form that was asked for, and a cause.
 
 use super::Operator;
-use super::fields::Fields;
 use super::question::{Format, Span};
+use crate::fields::Fields;
 use crate::front::desk::Page;
 use crate::front::gauges::Side;
 use crate::hit::{Answer, Ask, Status};

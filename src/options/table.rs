@@ -222,7 +222,7 @@ pub fn note(flag: &Flag, is_server: bool) -> String {
         default => default,
     };
     let mut note = format!("default: {default}");
-    if is_server || flag.name == commands::WINDOW.name {
+    if is_server || [commands::WINDOW.name, "data"].contains(&flag.name) {
         note += &format!("; variable: {}", variable(flag.name));
     }
     note

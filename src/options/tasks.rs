@@ -29,6 +29,8 @@ pub enum Task {
     Verify(PathBuf),
     /// Draw hits per step.
     Plot(Plot),
+    /// Measure this machine, in the data directory or beside it; as JSON if so.
+    Clock(PathBuf, bool),
 }
 
 /// Where hits are counted.
@@ -228,8 +230,20 @@ impl Arguments {
                 Ok(Task::Dump(directory_only()?, format, self.interval()?))
             }
             "verify" => directory_only().map(Task::Verify),
+            "clock" => self.clock(environment),
             _ => self.plot(environment).map(Task::Plot),
         }
+    }
+
+    fn clock(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Task> {
+        if let Some(operand) = self.operands.first() {
+            return Err(operand.error("tallyd clock takes no operand; --data says where"));
+        }
+        let data = self
+            .get("data")
+            .cloned()
+            .unwrap_or_else(|| data(environment));
+        Ok(Task::Clock(directory(&data)?, self.get("json").is_some()))
     }
 
     fn plot(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Plot> {
@@ -318,12 +332,7 @@ impl Arguments {
 
     fn sources(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<Source>> {
         if self.operands.is_empty() {
-            let origin = variable("data");
-            let value = environment(&origin).unwrap_or_else(|| data_flag().default.into());
-            return Ok(vec![Source::Directory(directory(&Given {
-                origin,
-                value,
-            })?)]);
+            return Ok(vec![Source::Directory(directory(&data(environment))?)]);
         }
         self.operands.iter().map(source).collect()
     }
@@ -338,6 +347,13 @@ impl Arguments {
             None => Ok(sources.remove(0)),
         }
     }
+}
+
+/// The data directory if no argument says one.
+fn data(environment: &dyn Fn(&str) -> Option<OsString>) -> Given {
+    let origin = variable("data");
+    let value = environment(&origin).unwrap_or_else(|| data_flag().default.into());
+    Given { origin, value }
 }
 
 fn span_ns(given: &Given) -> Result<u64> {

@@ -2,7 +2,8 @@
 //!
 //! Owns both notations. JSON is that of RFC 8259: whole numbers are written as they are; stamps and spans
 //! go in as strings of digits, since a reader that takes numbers for doubles would lose their last ones.
-//! A line is a name, a space and the value.
+//! A line is a name, a space and the value; what is in an object has the names of both, with a point
+//! between them.
 //!
 //! Must not know what is written. Invariant: what [`Fields::json`] gives is one JSON text and a newline.
 
@@ -17,6 +18,8 @@ enum Value {
     Text(String),
     Texts(Vec<String>),
     Numbers(Vec<u64>),
+    Object(Fields),
+    Objects(Vec<Fields>),
 }
 
 impl Fields {
@@ -45,31 +48,55 @@ impl Fields {
         self
     }
 
+    /// Adds an object in this one.
+    pub fn object(mut self, name: &'static str, value: Self) -> Self {
+        self.0.push((name, Value::Object(value)));
+        self
+    }
+
+    /// Adds a list of objects.
+    pub fn objects(mut self, name: &'static str, values: Vec<Self>) -> Self {
+        self.0.push((name, Value::Objects(values)));
+        self
+    }
+
     /// One object.
     pub fn json(&self) -> String {
+        self.braced() + "\n"
+    }
+
+    fn braced(&self) -> String {
         let pairs = self.0.iter().map(|(name, value)| {
             let value = match value {
                 Value::Bare(value) => value.clone(),
                 Value::Text(text) => quoted(text),
                 Value::Texts(texts) => list(texts.iter().map(|text| quoted(text))),
                 Value::Numbers(numbers) => list(numbers.iter().map(u64::to_string)),
+                Value::Object(object) => object.braced(),
+                Value::Objects(objects) => list(objects.iter().map(Self::braced)),
             };
             format!("{}:{value}", quoted(name))
         });
-        format!("{{{}}}\n", joined(pairs, ","))
+        format!("{{{}}}", joined(pairs, ","))
     }
 
     /// A line for each field.
     pub fn lines(&self) -> String {
+        self.lines_in("")
+    }
+
+    fn lines_in(&self, of: &str) -> String {
         let lines = self.0.iter().map(|(name, value)| match value {
-            Value::Bare(value) | Value::Text(value) => format!("{name} {value}\n"),
-            Value::Texts(texts) => format!("{name} {}\n", texts.join("; ")),
+            Value::Bare(value) | Value::Text(value) => format!("{of}{name} {value}\n"),
+            Value::Texts(texts) => format!("{of}{name} {}\n", texts.join("; ")),
             Value::Numbers(numbers) => {
-                format!(
-                    "{name} {}\n",
-                    joined(numbers.iter().map(u64::to_string), " ")
-                )
+                let numbers = joined(numbers.iter().map(u64::to_string), " ");
+                format!("{of}{name} {numbers}\n")
             }
+            Value::Object(object) => object.lines_in(&format!("{of}{name}.")),
+            Value::Objects(objects) => (objects.iter().zip(0..))
+                .map(|(object, place)| object.lines_in(&format!("{of}{name}.{place}.")))
+                .collect(),
         });
         lines.collect()
     }
@@ -127,5 +154,19 @@ mod tests {
     fn every_field_is_a_line() {
         let expected = "a c\"\\d\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
         assert_eq!(fields().lines(), expected);
+    }
+
+    #[test]
+    fn objects_stand_in_objects_and_in_lists() {
+        let inner = |n: u64| Fields::new().bare("n", n);
+        let fields = Fields::new()
+            .object("one", inner(1).object("deep", inner(2)))
+            .objects("many", vec![inner(3), inner(4)])
+            .objects("none", Vec::new());
+        let expected =
+            "{\"one\":{\"n\":1,\"deep\":{\"n\":2}},\"many\":[{\"n\":3},{\"n\":4}],\"none\":[]}\n";
+        assert_eq!(fields.json(), expected);
+        let expected = "one.n 1\none.deep.n 2\nmany.0.n 3\nmany.1.n 4\n";
+        assert_eq!(fields.lines(), expected);
     }
 }
