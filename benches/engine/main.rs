@@ -1,7 +1,7 @@
 //! What the engine costs: the counting path, records, queries, a restart and memory, in one table.
 //!
-//! `cargo bench --bench engine [-- [--quick] [NAME...]]`; the sections are `records`, `hits`, `query`,
-//! `restart` and `memory`. A part of a name will do, and of the hits a part of a figure's name, such
+//! `cargo bench --bench engine [-- [--quick] [NAME...]]`; the sections are `records`, `layouts`, `hits`,
+//! `query`, `restart` and `memory`. A part of a name will do, and of the hits a part of a figure's name, such
 //! as `"batches of 64"`. Files are written to a directory in `$TALLYD_BENCH_DIR`, by default in
 //! Cargo's target directory, and removed afterwards.
 //!
@@ -12,6 +12,7 @@
 //! exit code 1.
 
 mod hits;
+mod layouts;
 mod memory;
 mod path;
 mod query;
@@ -88,6 +89,9 @@ fn run(arguments: &[String]) -> Outcome<()> {
     table::heading();
     if wants("records") {
         records::measure(scale);
+    }
+    if wants("layouts") {
+        layouts::measure(scale)?;
     }
     hits::measure(scale, &wants)?;
     if wants("query") || wants("restart") {
