@@ -290,7 +290,7 @@ impl Report {
         }
         line(
             text,
-            "    what others write to the same device meanwhile counts there too",
+            "    of the device the lower quarter, since others may write to it meanwhile",
         );
     }
 
