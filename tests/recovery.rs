@@ -316,8 +316,8 @@ fn every_flipped_bit_of_a_header_keeps_the_count_and_is_reported() {
     }
 }
 
-#[test]
-fn damaged_header_of_the_only_segment_keeps_the_count() {
+/// The newest segment alone, as the first ever, with a header that fails its check.
+fn only_header_is_damaged() -> Written {
     let written = written();
     for number in 0..NEWEST {
         written.disk.take(&named(number));
@@ -333,7 +333,21 @@ fn damaged_header_of_the_only_segment_keeps_the_count() {
         );
         bytes[40] ^= 1;
     });
+    written
+}
+
+#[test]
+fn damaged_header_of_the_only_segment_keeps_the_count() {
+    let written = only_header_is_damaged();
     assert_counts(written.open(), 3, &["header check failed"], "only segment");
+}
+
+#[test]
+fn hits_that_no_header_places_in_time_make_an_error_of_every_span_they_may_lie_in() {
+    let mut rig = only_header_is_damaged().open();
+    assert_eq!(rig.recovered.complete_after, rig.now());
+    assert!(matches!(between(&mut rig, 0, 140), Answer::Failed(_)));
+    assert!(rig.status().estimated);
 }
 
 #[test]
@@ -675,6 +689,24 @@ fn refused_segments_that_could_not_be_removed_are_not_counted() {
         .disk
         .faults(|faults| faults.once(Op::Remove, 1, EIO));
     assert_counts(written.open(), 7, &[], "refused");
+}
+
+#[test]
+fn oldest_segment_that_was_refused_as_a_whole_is_removed() {
+    // Of segments 1 and 2 alone, the second begins before the first does.
+    let written = written();
+    written.disk.take(&named(0));
+    written.disk.take(&named(NEWEST));
+    let header = written.header(2);
+    let earlier = Header {
+        sequence: 3,
+        ..header
+    };
+    written.harm(2, |bytes| {
+        bytes[..HEADER_BYTES].copy_from_slice(&earlier.encode());
+    });
+    assert_counts(written.open(), 7, &[], "refused, and the oldest");
+    assert!(!written.disk.names().contains(&named(1)));
 }
 
 #[test]
