@@ -587,6 +587,20 @@ fn recycled_file_that_was_never_written_is_removed_without_a_word() {
     assert_counts(rig, TOTAL, &[], "renamed, not written");
 }
 
+#[test]
+fn recycled_file_whose_new_header_alone_was_lost_keeps_the_places_of_its_records() {
+    // The sector with the header of segment 4 is still that of 0, and a later one has its records.
+    let written = written();
+    let mut bytes = written.disk.take(&named(0)).expect("a segment");
+    bytes.resize(512, 0);
+    for offset_ns in 57..=58 {
+        bytes.extend_from_slice(&encode(offset_ns, Key::of(4)));
+    }
+    written.disk.put(&named(4), bytes);
+    let words = ["header is that of 0000000000000000.seg", "set aside"];
+    assert_counts(written.open(), TOTAL + 58, &words, "header lost");
+}
+
 /// A recycled file under its old name 0, with the header and two records of segment 4.
 fn written_under_its_old_name() -> Written {
     let written = written();
