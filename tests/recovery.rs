@@ -166,6 +166,8 @@ fn torn_tail_is_trimmed_and_reported() {
         let records = (length - HEADER_BYTES) / RECORD_BYTES;
         let torn = (length - HEADER_BYTES) % RECORD_BYTES;
         assert_eq!(rig.recovered.trimmed_bytes, torn as u64, "cut at {length}");
+        let kept = rig.disk.content(&named(NEWEST)).expect("a segment");
+        assert_eq!(kept.len(), length - torn, "cut at {length}");
         let total = 12 + records as u64;
         assert_counts(rig, total, &[], &format!("cut at {length}"));
     }
@@ -206,6 +208,8 @@ fn zeros_behind_the_newest_record_are_trimmed() {
         let grown = Written::harmed(NEWEST, |bytes| bytes.resize(bytes.len() + page, 0));
         let rig = grown.open();
         assert_eq!(rig.recovered.trimmed_bytes, page as u64);
+        let kept = rig.disk.content(&named(NEWEST)).expect("a segment");
+        assert_eq!(kept.len(), HEADER_BYTES + 3 * RECORD_BYTES);
         assert_counts(rig, TOTAL, &[], &format!("{page} zeros"));
     }
 }
