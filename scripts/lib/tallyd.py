@@ -31,6 +31,8 @@ class Tallyd:
     With `here`, a directory of the caller's, it finds what an earlier one left there, and leaves it there.
     """
 
+    is_guest = False  # Whether its directory is somebody else's.
+
     def __init__(self, binary, front, *flags, preexec=None, here=None, window="1h"):
         self.is_guest = here is not None
         self.here = here or pathlib.Path(tempfile.mkdtemp(prefix="tallyd-"))
