@@ -172,7 +172,9 @@ impl Row {
     pub fn takes(&self) -> String {
         match self.flags {
             [] => self.operands.to_owned(),
-            _ => format!("[--FLAG VALUE]... {}", self.operands),
+            _ => format!("[--FLAG VALUE]... {}", self.operands)
+                .trim_end()
+                .to_owned(),
         }
     }
 }

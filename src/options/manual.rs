@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn no_line_ends_with_a_blank() {
+        let page = manual();
+        let mut lines = page.lines().filter(|line| line.ends_with(' '));
+        assert_eq!(lines.next(), None);
+    }
+
+    #[test]
     fn no_text_is_taken_for_markup() {
         let mut page = Page(String::new());
         page.text(".x \\n 'a-b' \u{e9}");
