@@ -273,6 +273,7 @@ fn the_tables_have_every_figure_and_fit_100_columns() {
         "\n  --sync always ",
         "\n  --sync 1s ",
         "\n  --sync never ",
+        "\n  always: at most, since hits that wait share a sync; ",
     ] {
         assert!(said.contains(part), "{part:?} is missing:\n{said}");
     }

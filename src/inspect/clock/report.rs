@@ -331,7 +331,7 @@ impl Report {
         line(
             text,
             format_args!(
-                "  records, and {basis};\n  never: the kernel writes back after {}",
+                "  records, and {basis};\n  always: at most, since hits that wait share a sync; never: the kernel writes back after {}",
                 duration(self.write_back_ns)
             ),
         );
