@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         inlet,
         clock: SystemClock,
         alarm: Alarm::new(|cause| panic!("{cause}")),
+        stamping: options.stamping,
         limits: options.limits,
         desk: None,
         gauges: Arc::default(),

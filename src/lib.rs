@@ -22,6 +22,7 @@
 //! | The answer to a hit stamped t is the number of hits admitted up to it in (t - window, t]. | `tests/window.rs`, `tests/model.rs`, `tests/counting.rs` |
 //! | A hit is answered only after its record was handed to the operating system. | `tests/restart.rs`, `tests/faults.rs`, `tests/crash_states.rs`, `scripts/kill` |
 //! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/crash_states.rs`, `scripts/power` |
+//! | A hit's stamp lies between the arrival of its bytes and the return of the read that completed its head. | `src/front/pool/arrival.rs`, `tests/arrival.rs`, `benches/wire.rs` |
 //! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs`, `tests/simulator.rs`, `scripts/faults` |
 //! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs`, `tests/crash_states.rs` |
 //! | A directory that is moved, removed or replaced gets no hit, and what replaces it is left alone. | `tests/directory.rs` |

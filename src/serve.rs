@@ -107,6 +107,7 @@ pub fn serve(options: &Options) -> Result<()> {
         inlet: inlet.clone(),
         clock: SystemClock,
         alarm,
+        stamping: options.stamping,
         limits: options.limits,
         desk,
         gauges,

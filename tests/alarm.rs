@@ -16,8 +16,8 @@ use support::client::{Client, GET};
 use support::server::Server;
 use tallyd::alarm::Alarm;
 use tallyd::clock::{SystemClock, boot_id};
-use tallyd::front::Plan;
 use tallyd::front::pool::{Count, limits::Limits, start_with};
+use tallyd::front::{Plan, Stamping};
 use tallyd::funnel::{Funnel, Settings};
 use tallyd::hit::{Batch, Gone, Line, Message, channel};
 use tallyd::journal::disk::RealDisk;
@@ -68,6 +68,7 @@ fn a_worker_that_panics_raises_the_alarm_and_loses_no_answered_hit() {
         inlet: inlet.clone(),
         clock: SystemClock,
         alarm: Alarm::new(move |cause| causes.send(cause).expect("the test listens")),
+        stamping: Stamping::Read,
         limits: Limits::DEFAULT,
         desk: None,
         gauges: Arc::default(),

@@ -14,7 +14,7 @@ use support::client::{Client, GET};
 use tallyd::alarm::Alarm;
 use tallyd::clock::HandClock;
 use tallyd::front::pool::{Count, limits::Limits, start_with};
-use tallyd::front::{Front, Plan};
+use tallyd::front::{Front, Plan, Stamping};
 use tallyd::hit::{Batch, Gone, Inlet, Line, Message, Outlet, Verdict, channel};
 use tallyd::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 
@@ -70,6 +70,7 @@ fn serve(workers: usize) -> (Box<dyn Front>, SocketAddr, HandClock) {
         inlet: channel().0,
         clock: clock.clone(),
         alarm: Alarm::new(|cause| panic!("{cause}")),
+        stamping: Stamping::Read,
         limits: Limits::DEFAULT,
         desk: None,
         gauges: Arc::default(),

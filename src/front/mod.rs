@@ -51,6 +51,29 @@ impl Kind {
     }
 }
 
+/// What a hit is stamped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamping {
+    /// The return of the read that completed its head.
+    Read,
+    /// The arrival of the bytes of that read at the kernel, which tells it.
+    Kernel,
+}
+
+impl Stamping {
+    /// Every way there is.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Kernel];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
 /// What a front is given.
 pub struct Plan<C> {
     /// Where connections come from.
@@ -63,6 +86,8 @@ pub struct Plan<C> {
     pub clock: C,
     /// Rung when the front cannot go on.
     pub alarm: Alarm,
+    /// What hits are stamped by; kept by the pool alone.
+    pub stamping: Stamping,
     /// What clients may take; kept by the pool alone.
     pub limits: Limits,
     /// The operator's door, if there is one.

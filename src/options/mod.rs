@@ -38,6 +38,8 @@ pub struct Options {
     pub sync: SyncPolicy,
     /// Which front serves.
     pub front: front::Kind,
+    /// What hits are stamped by.
+    pub stamping: front::Stamping,
     /// How many threads handle requests.
     pub workers: usize,
     /// What clients may take.
@@ -176,6 +178,7 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
         let (text, window) = (retain.text()?, duration(window_ns));
         return Err(retain.error(format!("{text} is shorter than the window, {window}")));
     }
+    let front = front_kind(&values.given("front"))?;
     Ok(Options {
         listen: address(&values.given("listen"))?,
         operator: door(&values.given("operator"))?,
@@ -183,7 +186,8 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
         window_ns,
         retain_ns,
         sync: values.sync("sync")?,
-        front: front_kind(&values.given("front"))?,
+        front,
+        stamping: stamping(&values.given("stamp"), front)?,
         workers: values.number("workers")? as usize,
         limits: Limits {
             connections_max: values.number("connections")? as usize,
@@ -288,6 +292,20 @@ fn front_kind(given: &Given) -> Result<front::Kind> {
     })
 }
 
+fn stamping(given: &Given, front: front::Kind) -> Result<front::Stamping> {
+    let text = given.text()?;
+    let named = front::Stamping::ALL
+        .into_iter()
+        .find(|stamping| stamping.name() == text);
+    match named {
+        None => Err(given.error(format!("'{text}' is none of these: read, kernel"))),
+        Some(front::Stamping::Kernel) if front != front::Kind::Pool => {
+            Err(given.error("only the pool front has kernel stamps"))
+        }
+        Some(stamping) => Ok(stamping),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,6 +397,14 @@ mod tests {
             (
                 &["--operator", "8081"],
                 "--operator: '8081' is no address, HOST:PORT is required",
+            ),
+            (
+                &["--stamp", "boot"],
+                "--stamp: 'boot' is none of these: read, kernel",
+            ),
+            (
+                &["--stamp", "kernel", "--front", "tiny-http"],
+                "--stamp: only the pool front has kernel stamps",
             ),
             (&["--data", ""], "--data: a directory must have a name"),
             (&["--window"], "--window: a value is missing: DURATION"),

@@ -5,8 +5,8 @@
 //! Must not know what the options do. Invariant: every default is within its own limits.
 
 use super::commands;
-use crate::front;
 use crate::front::pool::limits::{HEAD_BYTES_LIMIT, HEADERS_LIMIT};
+use crate::front::{self, Stamping};
 use crate::notation::duration;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use std::fmt::Write;
@@ -111,7 +111,7 @@ pub const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
 const PATIENCE: Takes = Takes::Span(10 * MILLISECOND_NS, DAY_NS);
 
 /// Every flag there is.
-pub const FLAGS: [Flag; 16] = [
+pub const FLAGS: [Flag; 17] = [
     flag(
         "listen",
         Takes::Address,
@@ -148,6 +148,12 @@ pub const FLAGS: [Flag; 16] = [
         Takes::Front,
         "pool",
         "what handles the connections",
+    ),
+    flag(
+        "stamp",
+        Takes::Word(&[Stamping::Read.name(), Stamping::Kernel.name()]),
+        "read",
+        "what a hit is stamped by, its read or its arrival at the kernel (pool front, Linux)",
     ),
     flag(
         "workers",

@@ -5,14 +5,16 @@
 //! what is left of either is kept here, within the limits. A client that does not read its responses
 //! is not read from either, and of one that has sent more than it has had turns for, nothing more is
 //! read until it has had them. A client that has gone is told nothing any more, but what it had sent
-//! is still read.
+//! is still read. What was read last has its stamp here, for heads that wait for their turn as well.
 //!
 //! Must not know what a request is worth. Invariant: while output waits, or a request that was read
 //! waits for its turn, nothing is read.
 
+use super::arrival::{Arrivals, read_stamped};
 use super::limits::Limits;
 use super::talk::{Form, Talk};
 use super::worker::LINGER_NS;
+use crate::clock::Clock;
 use crate::front::desk::Task;
 use crate::front::gauges::Side;
 use crate::stamp::Stamp;
@@ -44,6 +46,10 @@ pub struct Connection {
     pub task: Option<Box<dyn Task>>,
     /// How that is to be told.
     pub form: Form,
+    /// When the last read returned that gave bytes.
+    pub read_at: Stamp,
+    /// The stamp of those bytes.
+    pub came_at: Stamp,
     /// When patience ends.
     pub deadline: Stamp,
     /// Whether something that was received waits for its turn.
@@ -74,6 +80,8 @@ impl Connection {
             talk: Talk::new(),
             task: None,
             form: Form::LAST,
+            read_at: Stamp::MIN,
+            came_at: Stamp::MIN,
             deadline,
             is_behind: false,
             is_gone: false,
@@ -121,14 +129,21 @@ impl Connection {
     }
 
     /// Puts what was left into `buffer`, and what one read gives behind it, unless a turn is due for
-    /// what was left.
+    /// what was left. What it gives is stamped as it came to the kernel if there are `arrivals`, else when
+    /// the read returned.
     ///
     /// # Errors
     /// The connection is broken.
     ///
     /// # Panics
     /// If `buffer` has no room behind what was left.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+    #[inline]
+    pub fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        clock: &impl Clock,
+        arrivals: Option<&Arrivals>,
+    ) -> io::Result<Received> {
         let left = self.input.len();
         buffer[..left].copy_from_slice(&self.input);
         self.input.clear();
@@ -138,9 +153,20 @@ impl Connection {
         }
         let room = &mut buffer[left..];
         assert!(!room.is_empty(), "what is left is bounded");
-        let more = match self.stream.read(room) {
-            Ok(0) => return Ok(Received::End),
-            Ok(more) => more,
+        let read = match arrivals {
+            None => self.stream.read(room).map(|more| (more, None)),
+            Some(_) => read_stamped(&self.stream, room),
+        };
+        let more = match read {
+            Ok((0, _)) => return Ok(Received::End),
+            Ok((more, wall_ns)) => {
+                self.read_at = clock.now();
+                self.came_at = match (arrivals, wall_ns) {
+                    (Some(arrivals), Some(wall_ns)) => arrivals.place(wall_ns, self.read_at),
+                    _ => self.read_at,
+                };
+                more
+            }
             Err(cause) if cause.kind() == ErrorKind::WouldBlock => 0,
             Err(cause) if cause.kind() == ErrorKind::Interrupted => {
                 return Ok(Received::Bytes(left));

@@ -11,6 +11,7 @@
 //! Must not know how hits are counted: a [`Count`] takes a pass's batch and gives it back with the
 //! tallies. Invariant: threads and buffers are fixed at the start, connections are bounded.
 
+mod arrival;
 mod body;
 mod connection;
 pub mod limits;
@@ -24,7 +25,7 @@ mod worker;
 
 use super::desk::{Desk, Operator};
 use super::gauges::{Gauges, Side};
-use super::{Front, Plan};
+use super::{Front, Plan, Stamping};
 use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -75,6 +76,7 @@ impl Count for Line {
 /// What all workers see.
 struct Shared {
     limits: Limits,
+    stamping: Stamping,
     alarm: Alarm,
     stopping: AtomicBool,
     gauges: Arc<Gauges>,
@@ -126,6 +128,7 @@ pub fn start_desk<C: Clock>(desk: Desk, plan: &Plan<C>) -> Result<Box<dyn Front>
 fn share<C>(plan: &Plan<C>, desk: Option<&Desk>) -> Shared {
     Shared {
         limits: plan.limits,
+        stamping: plan.stamping,
         alarm: plan.alarm.clone(),
         stopping: AtomicBool::new(false),
         gauges: Arc::clone(&plan.gauges),
@@ -142,8 +145,11 @@ fn start_workers<C: Clock, K: Count>(
 ) -> Result<Box<dyn Front>> {
     shared.limits.raise_descriptors(count)?;
     let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
-    for (_, listener) in doors {
+    for (side, listener) in doors {
         prepare(listener).map_err(failed)?;
+        let has_arrivals = *side == Side::Hits && shared.stamping == Stamping::Kernel;
+        arrival::ask_for(listener, has_arrivals)
+            .map_err(|cause| Error::io("have", "kernel stamps", cause))?;
     }
     let shared = Arc::new(shared);
     let mut front = PoolFront {

@@ -1,8 +1,8 @@
 //! One pass of a worker over the connections that have something to say.
 //!
-//! Owns its order: read every listed connection once and stamp its hits when that read returns; send all
-//! hits of the pass as one batch; write the answers, one write for a connection; see what each connection
-//! does next. An operator's request is heard in the same pass and leaves it as a task.
+//! Owns its order: read every listed connection once, which stamps its hits; send all hits of the pass as
+//! one batch, in the order of their stamps; write the answers, one write for a connection; see what each
+//! connection does next. An operator's request is heard in the same pass and leaves it as a task.
 //!
 //! Must not know how hits are counted, or where connections come from. Invariants: a connection is read
 //! once in a pass and has no more than its share of the batch; whoever found the batch full comes first
@@ -41,9 +41,11 @@ pub struct Pass {
 /// What one connection has said in a pass.
 struct Spoken {
     key: usize,
+    /// Where its answers begin among those of the pass.
+    first: usize,
     answer_count: usize,
     hit_count: usize,
-    /// When the read returned that completed its hits.
+    /// The stamp of the read that completed its hits.
     stamp: Stamp,
 }
 
@@ -67,6 +69,9 @@ impl<C: Clock, K: Count> Worker<C, K> {
     pub(super) fn take_pass(&mut self) -> Result<(), Gone> {
         if self.listed.is_empty() {
             return Ok(());
+        }
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.watch(&self.clock);
         }
         self.read();
         let outcome = self.answer();
@@ -115,14 +120,17 @@ impl<C: Clock, K: Count> Worker<C, K> {
             // It is read again when it has read what it was sent.
             return 0;
         }
-        let bytes = match connection.receive(&mut pass.buffer) {
+        let arrivals = self
+            .arrivals
+            .as_ref()
+            .filter(|_| connection.side == Side::Hits);
+        let bytes = match connection.receive(&mut pass.buffer, &self.clock, arrivals) {
             Ok(Received::Bytes(bytes)) => &pass.buffer[..bytes],
             Ok(Received::End) | Err(_) => {
                 pass.settling.push((key, false));
                 return 0;
             }
         };
-        let stamp = self.clock.now();
         let (before, owed) = (pass.answers.len(), connection.talk.owes());
         let (talk, answers) = (&mut connection.talk, &mut pass.answers);
         let heard = match (connection.side, &shared.operator) {
@@ -139,7 +147,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
         // Whatever is owed has its time from its beginning on, however it trickles in.
         let owes = connection.talk.owes();
         if (owes != owed || heard.head_count > 0) && !connection.has_ended {
-            connection.deadline = stamp.after(shared.limits.patience_ns(owes));
+            connection.deadline = connection.read_at.after(shared.limits.patience_ns(owes));
         }
         let answer_count = pass.answers.len() - before;
         let hit_count = match connection.side {
@@ -149,9 +157,10 @@ impl<C: Clock, K: Count> Worker<C, K> {
         if answer_count > 0 {
             pass.spoken.push(Spoken {
                 key,
+                first: before,
                 answer_count,
                 hit_count,
-                stamp,
+                stamp: connection.came_at,
             });
         } else if connection.talk.closes() {
             pass.settling.push((key, true));
@@ -169,16 +178,19 @@ impl<C: Clock, K: Count> Worker<C, K> {
             return Ok(());
         }
         self.responder.set_date(self.clock.wall_ns());
+        // Who was read later may have come earlier, or have waited for this turn.
+        if !self.pass.spoken.is_sorted_by_key(|spoken| spoken.stamp) {
+            self.pass.spoken.sort_by_key(|spoken| spoken.stamp);
+        }
         let (batch, outcome) = match exchange(&mut self.counter, &self.pass.spoken) {
             Ok(batch) => (batch, Ok(())),
             Err(gone) => (None, Err(gone)),
         };
         let mut hits = batch.map(|batch| batch.hits().iter());
-        let mut answers = self.pass.answers.drain(..);
         for spoken in self.pass.spoken.drain(..) {
-            let answers = answers.by_ref().take(spoken.answer_count);
+            let answers = &self.pass.answers[spoken.first..][..spoken.answer_count];
+            let answers = answers.iter().copied();
             let Some(connection) = self.connections.get_mut(spoken.key) else {
-                answers.for_each(drop);
                 continue;
             };
             self.out.clear();
@@ -201,6 +213,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 self.pass.settling.push((spoken.key, true));
             }
         }
+        self.pass.answers.clear();
         outcome
     }
 

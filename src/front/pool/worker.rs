@@ -9,6 +9,7 @@
 //! a bounded amount of work for each connection; what one client does, or leaves undone, holds up no
 //! other.
 
+use super::arrival::Arrivals;
 use super::connection::Connection;
 use super::limits::{OPERATORS_MAX, SURPLUS_MAX};
 use super::listener::{Accepted, Listener};
@@ -18,6 +19,7 @@ use super::response::Responder;
 use super::talk::Owes;
 use super::{Count, Shared};
 use crate::clock::Clock;
+use crate::front::Stamping;
 use crate::front::gauges::Side;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 use mio::event::Event;
@@ -57,6 +59,8 @@ pub struct Worker<C, K> {
     /// None any more once stopping has begun.
     doors: Vec<Door>,
     pub(super) clock: C,
+    /// What places the kernel's stamps, if hits have those.
+    pub(super) arrivals: Option<Arrivals>,
     pub(super) counter: K,
     pub(super) connections: Slab<Connection>,
     surplus: usize,
@@ -76,11 +80,13 @@ impl<C: Clock, K: Count> Worker<C, K> {
     pub fn new(shared: Arc<Shared>, poll: Poll, doors: Vec<Door>, clock: C, counter: K) -> Self {
         let responder = Responder::new(clock.wall_ns());
         let pass = Pass::new(&shared.limits);
+        let arrivals = (shared.stamping == Stamping::Kernel).then(Arrivals::new);
         Self {
             shared,
             poll,
             doors,
             clock,
+            arrivals,
             counter,
             connections: Slab::new(),
             surplus: 0,
