@@ -47,7 +47,7 @@
 //! | options | error, front, journal, notation, stamp |
 //! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp, supervise |
 //! | supervise | error |
-//! | inspect | clock, error, fields, funnel, hit, journal, notation, options, stamp |
+//! | inspect | clock, error, fields, journal, notation, options, stamp, window |
 //! | report | clock, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | operator | clock, fields, front, hit, meter, notation, stamp |

@@ -1,24 +1,22 @@
-//! The real funnel and the real journal in a directory of their own, with a clock by hand.
+//! The real journal and the real window in a directory of their own, at instants that are made up.
 //!
-//! Owns two trials. Of appends: batches go in and tallies come out while a full window moves on, so that
-//! for every hit that is written another is read on its way out. Of syncs: one hit each, first while files
-//! grow, as they do in the first two windows of a journal, then in a file that was recycled, as in all of
-//! its later life.
+//! Owns two trials. Of appends: stamps go in and tallies come out, as in a turn of the funnel, while a full
+//! window moves on, so that for every hit that is written another is read on its way out. Of syncs: one hit
+//! each, first while files grow, as they do in the first two windows of a journal, then in a file that was
+//! recycled, as in all of its later life.
 //!
-//! Must not know how a turn is done. Invariant: no answer is taken on trust, a tally that is not the
-//! right one is an error.
+//! Must not know of batches on their way between threads. Invariant: no answer is taken on trust, a tally
+//! that is not the right one is an error.
 
 use super::device::{Device, process_written_bytes};
 use super::{Interrupt, median, ns_each};
-use crate::clock::{Clock, HandClock, SystemClock, boot_id};
+use crate::clock::{Clock, SystemClock, boot_id};
 use crate::error::{Error, Result};
-use crate::funnel::{Funnel, LATE_NS_MAX, Settings};
-use crate::hit::{self, BATCH_HITS_MAX, Gone, Line, Message, Outlet, Verdict};
 use crate::journal::disk::RealDisk;
 use crate::journal::record::RECORD_BYTES;
-use crate::journal::{Limits, SyncJob, SyncPolicy};
-use crate::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
-use crossbeam_channel::{Receiver, unbounded};
+use crate::journal::{Journal, Limits, SyncPolicy};
+use crate::stamp::{Anchor, MILLISECOND_NS, SECOND_NS, Stamp};
+use crate::window::Window;
 use std::path::Path;
 
 /// Hits of a batch.
@@ -36,9 +34,10 @@ const ROUND_NS_MAX: u64 = 50 * MILLISECOND_NS;
 const PASS: u64 = 64;
 /// The window of syncs: the usual one.
 const SYNC_WINDOW_NS: u64 = 60 * SECOND_NS;
-/// A batch may seal a segment: a slow device is not to be filled for long.
+/// Hits that seal a segment in one turn: a slow device is not to be filled for long.
+const SEAL_HITS: usize = 512;
 const SYNC_LIMITS: Limits = Limits {
-    seal_bytes_min: (BATCH_HITS_MAX * RECORD_BYTES) as u64,
+    seal_bytes_min: (SEAL_HITS * RECORD_BYTES) as u64,
     ..Limits::for_window(SYNC_WINDOW_NS)
 };
 /// Syncs while files grow, and in a recycled one, unless their time is up.
@@ -85,8 +84,7 @@ pub fn appends(directory: &Path, interrupt: &Interrupt) -> Result<Vec<Append>> {
     let in_window = APPEND_WINDOW_NS / APPEND_STEP_NS;
     let mut hits = 0;
     let mut pass = |trial: &mut Trial, batch: usize| {
-        trial.send(batch, APPEND_STEP_NS)?;
-        let tally = trial.wait()?;
+        let tally = trial.turn(batch, APPEND_STEP_NS)?;
         hits += batch as u64;
         let expected = hits.min(in_window);
         if tally != expected {
@@ -116,7 +114,6 @@ pub fn appends(directory: &Path, interrupt: &Interrupt) -> Result<Vec<Append>> {
         let ns = median(rounds);
         appends.push(Append { batch, ns });
     }
-    trial.funnel.close()?;
     Ok(appends)
 }
 
@@ -129,7 +126,6 @@ pub fn syncs(directory: &Path, interrupt: &Interrupt) -> Result<SyncTrial> {
     // The first turn in a file also writes its header.
     trial.synced(1)?;
     let recycled = trial.syncs(SYNCS, device.as_ref(), interrupt)?;
-    trial.funnel.close()?;
     Ok(SyncTrial {
         recycled,
         growing,
@@ -137,83 +133,80 @@ pub fn syncs(directory: &Path, interrupt: &Interrupt) -> Result<SyncTrial> {
     })
 }
 
-/// A funnel with its journal, and the one line to it.
+/// A journal with its window, and the present as it is made up.
 struct Trial {
-    clock: HandClock,
-    at: Stamp,
-    funnel: Funnel<RealDisk, HandClock>,
-    jobs: Receiver<SyncJob<RealDisk>>,
-    line: Line,
-    messages: Outlet,
+    now: Anchor,
+    window_ns: u64,
+    journal: Journal<RealDisk>,
+    window: Window<RealDisk>,
+    /// The hits of a turn: stamps and tallies.
+    hits: Vec<(Stamp, u64)>,
 }
 
 impl Trial {
     fn open(directory: &Path, window_ns: u64, policy: SyncPolicy, limits: Limits) -> Result<Self> {
-        let settings = Settings {
-            window_ns,
-            retain_ns: window_ns,
-            policy,
-            limits,
-        };
-        let clock = HandClock::new(START, SystemClock.wall_ns());
-        let (sender, jobs) = unbounded();
-        let disk = RealDisk::open(directory)?;
-        let (funnel, _) = Funnel::open(disk, clock.clone(), boot_id()?, settings, sender)?;
-        let (inlet, messages) = hit::channel();
-        Ok(Self {
-            clock,
+        let now = Anchor {
             at: START,
-            funnel,
-            jobs,
-            line: inlet.line(),
-            messages,
+            wall_ns: SystemClock.wall_ns(),
+        };
+        let disk = RealDisk::open(directory)?;
+        let (journal, _) = Journal::open(disk, limits, boot_id()?, now, policy)?;
+        Ok(Self {
+            now,
+            window_ns,
+            window: Window::open(&journal, window_ns, START)?,
+            journal,
+            hits: Vec::with_capacity(BATCHES[BATCHES.len() - 1]),
         })
     }
 
-    /// A batch of hits, `step_ns` apart, and the funnel's turn.
-    fn send(&mut self, hits: usize, step_ns: u64) -> Result<()> {
-        self.clock.advance(step_ns * hits as u64);
-        let batch = self.line.next_batch().map_err(gone)?;
+    /// A turn of hits, `step_ns` apart; the tally of the last.
+    fn turn(&mut self, hits: usize, step_ns: u64) -> Result<u64> {
+        self.hits.clear();
         for _ in 0..hits {
-            self.at = self.at.after(step_ns);
-            batch.push(self.at);
+            self.move_on(step_ns);
+            self.hits.push((self.now.at, 0));
         }
-        self.line.send().map_err(gone)?;
-        if let Ok(first) = self.messages.try_recv() {
-            self.funnel.turn(first, &self.messages);
-        }
+        let sequence = self.journal.end();
+        self.journal.begin(hits, self.now.at, self.now)?;
+        self.journal
+            .append_all(self.hits.iter().map(|(stamp, _)| *stamp));
+        self.journal.flush()?;
+        let tallied = self.hits.iter_mut().map(|(stamp, tally)| (*stamp, tally));
+        self.window.tally(&self.journal, sequence, tallied)?;
+        self.tick()?;
+        Ok(self.hits.last().map_or(0, |(_, tally)| *tally))
+    }
+
+    const fn move_on(&mut self, span_ns: u64) {
+        self.now.at = self.now.at.after(span_ns);
+        self.now.wall_ns = self.now.wall_ns.saturating_add_unsigned(span_ns);
+    }
+
+    /// What is due at this instant.
+    fn tick(&mut self) -> Result<()> {
+        self.journal.rotate_if_due(self.now.at)?;
+        self.journal.retire(self.now.at.before(self.window_ns));
         Ok(())
     }
 
-    /// The tally of the batch's last hit.
-    fn wait(&mut self) -> Result<u64> {
-        let batch = self.line.wait().map_err(gone)?;
-        match batch.verdict() {
-            Verdict::Counted => Ok(batch.hits().last().map_or(0, |hit| hit.tally)),
-            Verdict::Refused => Err(Error::found("a batch", "refused: the disk did not take it")),
-        }
-    }
-
-    /// A batch of hits up to the device; nanoseconds that the sync took.
+    /// A turn of hits up to the device; nanoseconds that the sync took.
     fn synced(&mut self, hits: usize) -> Result<f64> {
-        self.send(hits, 1)?;
-        let job = self.jobs.try_recv();
-        let job = job.map_err(|_| Error::found("syncs", "no sync came of a hit"))?;
+        self.turn(hits, 1)?;
+        let job = self.journal.sync_job();
+        let job = job.ok_or_else(|| Error::found("syncs", "no sync came of a hit"))?;
         let covers = job.covers();
         let began = SystemClock.now();
         job.run()?;
         let took_ns = ns_each(began, 1);
-        let synced = Message::Synced(covers, Ok(()));
-        self.funnel.turn(synced, &self.messages);
-        self.wait()?;
+        self.journal.synced(covers);
         Ok(took_ns)
     }
 
-    /// Lets time pass, and the funnel do what is due then.
-    fn pass_by(&mut self, span_ns: u64) {
-        self.clock.advance(span_ns);
-        self.at = self.at.after(span_ns);
-        self.funnel.tick();
+    /// Lets time pass, and does what is due then.
+    fn pass_by(&mut self, span_ns: u64) -> Result<()> {
+        self.move_on(span_ns);
+        self.tick()
     }
 
     /// Syncs of one hit each, a second apart.
@@ -227,7 +220,7 @@ impl Trial {
         let (mut ns, mut process, mut on_device) = (vec![], vec![], vec![]);
         while ns.len() < most && (ns.is_empty() || SystemClock.now() < until) {
             interrupt.check()?;
-            self.pass_by(SECOND_NS);
+            self.pass_by(SECOND_NS)?;
             let written = || {
                 (
                     process_written_bytes(),
@@ -258,11 +251,10 @@ impl Trial {
 
     /// Lives on until the file that is written was another segment's before.
     fn age(&mut self, interrupt: &Interrupt) -> Result<()> {
-        let kept_ns = SYNC_WINDOW_NS + LATE_NS_MAX + SECOND_NS;
         for _ in 0..3 {
             interrupt.check()?;
-            self.synced(BATCH_HITS_MAX)?;
-            self.pass_by(kept_ns);
+            self.synced(SEAL_HITS)?;
+            self.pass_by(SYNC_WINDOW_NS + SECOND_NS)?;
         }
         Ok(())
     }
@@ -272,10 +264,6 @@ impl Trial {
 fn lower_quarter(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 4).copied()
-}
-
-fn gone(_: Gone) -> Error {
-    Error::found("the funnel", "is gone")
 }
 
 #[cfg(test)]
