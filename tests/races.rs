@@ -1,6 +1,6 @@
 //! The protocol between workers, funnel and sync thread, in the orders in which threads may run.
 //!
-//! Owns models of the threads around the real `src/hit.rs`, whose channel and whose sleeping threads are
+//! Owns models of the threads around the real `src/hit/mod.rs`, whose channel and whose sleeping threads are
 //! shuttle's here: at each use of one, chance decides who goes on. Shuttle fails when everybody waits,
 //! which is what a lost wake-up comes to, and prints a schedule that replays the failure.
 //!
@@ -9,7 +9,7 @@
 
 #[path = "races/handoff.rs"]
 mod handoff;
-#[path = "../src/hit.rs"]
+#[path = "../src/hit/mod.rs"]
 #[allow(dead_code, unused_imports, missing_docs)]
 mod hit;
 mod meter {

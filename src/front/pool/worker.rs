@@ -1,7 +1,7 @@
 //! A worker: one thread, one poll, its share of the connections.
 //!
 //! Owns the loop and its order: wait for readiness; take a pass over what is ready (`pass.rs`); do one
-//! piece of what an operator asked for (`counter.rs`); take new connections; see to deadlines. New
+//! piece of what an operator asked for (`tasks.rs`); take new connections; see to deadlines. New
 //! connections come last, so that no event of this pass can be taken for one of a connection that has got
 //! a closed one's place.
 //!

@@ -8,16 +8,19 @@
 //! Whoever waits sleeps until a bell rings. After a batch of one hit it sleeps at once, which
 //! saves a quarter of what a lone client costs; after a larger one it first yields the processor a few
 //! times, since under load the other side is about to answer, and two threads on one core then pass
-//! the work on without waking each other.
+//! the work on without waking each other. What is asked, and how, is in `query.rs`.
 //!
 //! Must not know of sockets, files or clocks. Invariants: nothing is allocated per hit once a batch
 //! has grown to its worker's pass; a line has at most one batch under way; whatever is put into a
 //! channel, or makes an end of it, is followed by a ring.
 
-use crate::handoff::thread::{self, Thread};
-use crate::handoff::{Arc, OnceLock, Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
-use crate::meter::Meters;
+mod bell;
+mod query;
+
+use crate::handoff::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use crate::stamp::Stamp;
+use bell::Bell;
+pub use query::{Answer, Ask, Query, STEPS_MAX, Status};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::time::Duration;
@@ -26,9 +29,6 @@ use std::time::Duration;
 pub const BATCH_HITS_MAX: usize = 4096;
 /// Messages that may wait before a sender has to.
 pub const CHANNEL_MESSAGES_MAX: usize = 128;
-
-/// The most steps of one question, so that no question takes longer than a pass full of hits.
-pub const STEPS_MAX: usize = 16;
 
 /// Hits from which on a batch is a sign of load.
 const LOAD_HITS_MIN: usize = 4;
@@ -61,38 +61,6 @@ pub struct Batch {
     /// Taken out when the batch goes for ever.
     reply: Option<Sender<Batch>>,
     bell: Bell,
-}
-
-/// Wakes the one thread that waits at a channel's end.
-#[derive(Clone, Debug, Default)]
-struct Bell(Arc<OnceLock<Thread>>);
-
-impl Bell {
-    /// Sleeps until somebody rings, if nobody has rung since the last time; under load it looks up a
-    /// few times before.
-    fn wait(yields: &mut u32, patience: Option<Duration>) {
-        if *yields > 0 {
-            *yields -= 1;
-            thread::yield_now();
-        } else if let Some(patience) = patience {
-            thread::park_timeout(patience);
-        } else {
-            thread::park();
-        }
-    }
-
-    /// Makes the present thread the one to be woken; it is always the same.
-    fn own(&self) {
-        let owner = self.0.get_or_init(thread::current);
-        debug_assert_eq!(owner.id(), thread::current().id(), "one thread waits here");
-    }
-
-    /// Wakes the owner, or keeps it from falling asleep if it is about to.
-    fn ring(&self) {
-        if let Some(owner) = self.0.get() {
-            owner.unpark();
-        }
-    }
 }
 
 impl Drop for Batch {
@@ -152,100 +120,6 @@ impl Batch {
         }
         bell.ring();
     }
-}
-
-/// What can be asked of the funnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Hits in (at - window, at]; `at` defaults to now.
-    Count {
-        /// Nanoseconds, at most the retention.
-        window_ns: u64,
-        /// The end of the window.
-        at: Option<Stamp>,
-    },
-    /// Hits in (from, to].
-    Between {
-        /// The instant before the first that counts.
-        from: Stamp,
-        /// The last instant that counts.
-        to: Stamp,
-    },
-    /// Hits in each of up to [`STEPS_MAX`] steps in turn, of those admitted before the position `end`.
-    Steps {
-        /// The instant before the first that counts.
-        from: Stamp,
-        /// Nanoseconds of a step.
-        step_ns: u64,
-        /// How many steps.
-        count: usize,
-        /// Hits from here on are not looked at: what is asked for in several pieces is of one instant.
-        end: u64,
-    },
-    /// How things stand.
-    Status,
-}
-
-/// How things stand at one instant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// The instant.
-    pub at: Stamp,
-    /// Hits in the window.
-    pub tally: u64,
-    /// Hits of the journal's life.
-    pub total: u64,
-    /// Hits that were found at the start.
-    pub recovered_count: u64,
-    /// Segments that hold records.
-    pub segment_count: usize,
-    /// Bytes of these segments.
-    pub journal_bytes: u64,
-    /// The oldest hit that is kept.
-    pub oldest: Option<Stamp>,
-    /// Every hit with a later stamp is kept.
-    pub complete_after: Stamp,
-    /// Whether the window reaches back to hits that the wall clock had to place, or to hits that
-    /// are not kept.
-    pub estimated: bool,
-    /// Why hits are being refused, if they are.
-    pub refusing: Option<String>,
-    /// Why the promise of the sync policy was withdrawn, if a sync has failed.
-    pub sync_failure: Option<String>,
-    /// Hits whose stamp was moved up to the last one.
-    pub corrected_count: u64,
-    /// The largest such correction, in nanoseconds.
-    pub correction_ns_max: u64,
-    /// All such corrections together, in nanoseconds.
-    pub correction_ns_total: u64,
-    /// Hits refused since the start.
-    pub refused_count: u64,
-    /// Damaged records that were given their neighbour's time since the start.
-    pub damaged_count: u64,
-    /// What the funnel has measured of itself.
-    pub meters: Meters,
-}
-
-/// What the funnel answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A number of hits.
-    Count(u64),
-    /// Hits of each step.
-    Steps(Vec<u64>),
-    /// How things stand.
-    Status(Box<Status>),
-    /// No right number can be given, and why.
-    Failed(String),
-}
-
-/// A question and where its answer goes.
-#[derive(Debug)]
-pub struct Query {
-    /// The question.
-    pub ask: Ask,
-    /// Where the answer goes.
-    pub reply: Sender<Answer>,
 }
 
 /// Everything that reaches the funnel.

@@ -1,0 +1,105 @@
+//! What can be asked of the funnel, and what it answers.
+//!
+//! Owns the words of both. Must not know who asks, or how an answer is found. Invariant: every answer is of
+//! one instant.
+
+use crate::handoff::Sender;
+use crate::meter::Meters;
+use crate::stamp::Stamp;
+
+/// The most steps of one question, so that no question takes longer than a pass full of hits.
+pub const STEPS_MAX: usize = 16;
+
+/// What can be asked of the funnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Hits in (at - window, at]; `at` defaults to now.
+    Count {
+        /// Nanoseconds, at most the retention.
+        window_ns: u64,
+        /// The end of the window.
+        at: Option<Stamp>,
+    },
+    /// Hits in (from, to].
+    Between {
+        /// The instant before the first that counts.
+        from: Stamp,
+        /// The last instant that counts.
+        to: Stamp,
+    },
+    /// Hits in each of up to [`STEPS_MAX`] steps in turn, of those admitted before the position `end`.
+    Steps {
+        /// The instant before the first that counts.
+        from: Stamp,
+        /// Nanoseconds of a step.
+        step_ns: u64,
+        /// How many steps.
+        count: usize,
+        /// Hits from here on are not looked at: what is asked for in several pieces is of one instant.
+        end: u64,
+    },
+    /// How things stand.
+    Status,
+}
+
+/// How things stand at one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The instant.
+    pub at: Stamp,
+    /// Hits in the window.
+    pub tally: u64,
+    /// Hits of the journal's life.
+    pub total: u64,
+    /// Hits that were found at the start.
+    pub recovered_count: u64,
+    /// Segments that hold records.
+    pub segment_count: usize,
+    /// Bytes of these segments.
+    pub journal_bytes: u64,
+    /// The oldest hit that is kept.
+    pub oldest: Option<Stamp>,
+    /// Every hit with a later stamp is kept.
+    pub complete_after: Stamp,
+    /// Whether the window reaches back to hits that the wall clock had to place, or to hits that
+    /// are not kept.
+    pub estimated: bool,
+    /// Why hits are being refused, if they are.
+    pub refusing: Option<String>,
+    /// Why the promise of the sync policy was withdrawn, if a sync has failed.
+    pub sync_failure: Option<String>,
+    /// Hits whose stamp was moved up to the last one.
+    pub corrected_count: u64,
+    /// The largest such correction, in nanoseconds.
+    pub correction_ns_max: u64,
+    /// All such corrections together, in nanoseconds.
+    pub correction_ns_total: u64,
+    /// Hits refused since the start.
+    pub refused_count: u64,
+    /// Damaged records that were given their neighbour's time since the start.
+    pub damaged_count: u64,
+    /// What the funnel has measured of itself.
+    pub meters: Meters,
+}
+
+/// What the funnel answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A number of hits.
+    Count(u64),
+    /// Hits of each step.
+    Steps(Vec<u64>),
+    /// How things stand.
+    Status(Box<Status>),
+    /// No right number can be given, and why.
+    Failed(String),
+}
+
+/// A question and where its answer goes.
+#[derive(Debug)]
+pub struct Query {
+    /// The question.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub reply: Sender<Answer>,
+}
