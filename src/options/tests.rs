@@ -1,0 +1,139 @@
+//! The command line, from words to options or to an error that says what is wrong.
+//!
+//! Owns no server. Must not know what options do. Invariant: messages are compared whole.
+
+use super::*;
+use crate::stamp::SECOND_NS;
+
+fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
+    let found = |name: &str| {
+        environment
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| value.into())
+    };
+    parse(arguments.iter().map(OsString::from), found).map_err(|error| error.to_string())
+}
+
+fn served(arguments: &[&str], environment: &[(&str, &str)]) -> Options {
+    match parsed(arguments, environment) {
+        Ok(Command::Serve(options)) => options,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_defaults_can_be_served() {
+    let options = served(&[], &[]);
+    assert_eq!(options.listen, "127.0.0.1:8080");
+    assert_eq!(options.operator.as_deref(), Some("127.0.0.1:8081"));
+    assert_eq!(
+        (options.window_ns, options.retain_ns),
+        (60 * SECOND_NS, 60 * SECOND_NS)
+    );
+    assert_eq!(
+        options.sync,
+        SyncPolicy::Every {
+            period_ns: SECOND_NS
+        }
+    );
+    assert_eq!((options.workers, options.front), (1, front::Kind::Pool));
+    assert_eq!(options.limits, Limits::DEFAULT);
+}
+
+#[test]
+fn a_flag_goes_before_its_variable_and_the_variable_before_the_default() {
+    let environment = [("TALLYD_WINDOW", "5s"), ("TALLYD_WORKERS", "2")];
+    let options = served(&["--window", "7s"], &environment);
+    assert_eq!((options.window_ns, options.workers), (7 * SECOND_NS, 2));
+}
+
+#[test]
+fn retention_follows_the_window_unless_given() {
+    assert_eq!(served(&["--window=5s"], &[]).retain_ns, 5 * SECOND_NS);
+    assert_eq!(
+        served(&["--window=5s", "--retain=1h"], &[]).retain_ns,
+        3600 * SECOND_NS
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_with_flag_value_and_limit() {
+    for (arguments, message) in [
+        (
+            &["--window", "0s"][..],
+            "--window: 0s is too short, at least 1ms is required",
+        ),
+        (
+            &["--sync", "2days"],
+            "--sync: 2days is too long, at most 86400s is allowed",
+        ),
+        (
+            &["--retain", "10s"],
+            "--retain: 10s is shorter than the window, 60s",
+        ),
+        (
+            &["--workers", "0"],
+            "--workers: '0' is no whole number from 1 to 256",
+        ),
+        (
+            &["--front", "x"],
+            "--front: 'x' is no front, there are: pool, tiny-http",
+        ),
+        (
+            &["--listen", "8080"],
+            "--listen: '8080' is no address, HOST:PORT is required",
+        ),
+        (
+            &["--listen", "a:70000"],
+            "--listen: 'a:70000' is no address, HOST:PORT is required",
+        ),
+        (
+            &["--operator", "8081"],
+            "--operator: '8081' is no address, HOST:PORT is required",
+        ),
+        (
+            &["--stamp", "boot"],
+            "--stamp: 'boot' is none of these: read, kernel",
+        ),
+        (
+            &["--stamp", "kernel", "--front", "tiny-http"],
+            "--stamp: only the pool front has kernel stamps",
+        ),
+        (&["--data", ""], "--data: a directory must have a name"),
+        (&["--window"], "--window: a value is missing: DURATION"),
+        (&["--window=1s", "--window=2s"], "--window: given twice"),
+        (
+            &["--colour", "red"],
+            "--colour: no such flag; tallyd --help lists them",
+        ),
+        (&["-x"], "-x: no such flag; tallyd --help lists them"),
+        (&["frob"], "frob: no such command; tallyd --help says more"),
+        (
+            &["completions"],
+            "tallyd completions: a shell is missing, there are: bash, zsh, fish",
+        ),
+        (
+            &["completions", "csh"],
+            "csh: no completions for it, there are: bash, zsh, fish",
+        ),
+        (&["man", "1"], "1: tallyd man takes no more"),
+    ] {
+        assert_eq!(parsed(arguments, &[]), Err(message.to_owned()));
+    }
+    let wrong = parsed(&[], &[("TALLYD_SYNC", "1us")]);
+    let message = "TALLYD_SYNC: 1us is too short, at least 1ms is required";
+    assert_eq!(wrong, Err(message.to_owned()));
+}
+
+#[test]
+fn help_names_every_flag_with_its_variable_and_default() {
+    let Ok(Command::Print(help)) = parsed(&["--help"], &[]) else {
+        panic!("no help")
+    };
+    for flag in &FLAGS {
+        for part in [flag.name, flag.default, &*variable(flag.name)] {
+            assert!(help.contains(part), "{part}");
+        }
+    }
+}
