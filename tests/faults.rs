@@ -320,6 +320,31 @@ fn failed_sync_that_outlasts_the_retention_leaves_nothing_of_what_it_refuses() {
 }
 
 #[test]
+fn segments_that_wait_for_their_sync_are_not_given_up_and_are_refused_with_it() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    let now = rig.now();
+    let mut first = rig.send(&[now; 4]);
+    rig.turns();
+    let job = rig.next_job().expect("a job");
+    let mut second = rig.send(&[now; 4]);
+    rig.turns();
+    let mut third = rig.send(&[now]);
+    rig.turns();
+    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    // All are older than all that is kept when the sync fails.
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+    rig.tick();
+    assert_eq!(rig.run_job(job), None);
+    for line in [&mut first, &mut second, &mut third] {
+        let answer = answered(line).expect("an answer");
+        assert_eq!(answer.verdict, Verdict::Refused);
+    }
+    let again = open(&rig.disk.kill(), Some(&rig), EVERY);
+    assert_eq!(again.recovered.end, 0);
+}
+
+#[test]
 fn refused_file_that_could_not_be_removed_goes_before_its_successor() {
     for kept_over_a_start in [false, true] {
         let disk = SimDisk::default();
@@ -389,6 +414,51 @@ fn failed_write_never_harms_the_only_file_that_tells_the_total() {
         again.hit_now(1);
         assert_eq!(again.status().total, 4);
     }
+}
+
+#[test]
+fn file_that_tells_the_total_alone_after_a_failed_sync_is_not_handed_on() {
+    let disk = SimDisk::default();
+    let mut rig = open(&disk, None, SyncPolicy::Always);
+    assert_eq!(rig.hit_now(4).tallies(), [1, 2, 3, 4]);
+    let _refused = rig.send(&[rig.now()]);
+    rig.turns();
+    let job = rig.next_job().expect("a job");
+    // It is given up for the first hit of its successor, which then is refused.
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+    rig.tick();
+    disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    assert_eq!(rig.run_job(job), None);
+    disk.faults(|faults| faults.once(Op::Write, 1, EIO));
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+    let again = open(&disk.kill(), Some(&rig), SyncPolicy::Always);
+    assert_eq!(again.recovered.end, 4);
+}
+
+#[test]
+fn synced_hits_stay_on_the_device_until_later_ones_are_there_however_old_they_are() {
+    for_seeds(50, |seed| {
+        let disk = SimDisk::default();
+        let mut rig = open(&disk, None, EVERY);
+        rig.hit_now(4);
+        rig.clock.advance(1000);
+        rig.tick();
+        assert_eq!(rig.run_jobs(), Some(4));
+        rig.hit_now(4);
+        disk.faults(|faults| {
+            faults.seed(seed);
+            faults.once(Op::SyncFile, 1, EIO);
+        });
+        rig.clock.advance(1000);
+        rig.tick();
+        assert_eq!(rig.run_jobs(), None, "these are suspect");
+        rig.hit_now(1);
+        // Both segments are given up, but for the total only the first can be relied upon.
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.tick();
+        let again = open(&disk.crash(&mut Chance::new(seed)), Some(&rig), EVERY);
+        assert!((4..=9).contains(&again.recovered.end));
+    });
 }
 
 #[test]

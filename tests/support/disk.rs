@@ -268,6 +268,11 @@ impl SimDisk {
         content
     }
 
+    /// How many handles there are: this one, its clones and the open files.
+    pub fn handle_count(&self) -> usize {
+        Arc::strong_count(&self.state)
+    }
+
     fn file(&self, inode: usize) -> SimFile {
         SimFile {
             state: Arc::clone(&self.state),

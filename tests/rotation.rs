@@ -1,0 +1,173 @@
+//! When segments are sealed, opened, given up and handed on, and what of them stays open.
+//!
+//! Owns the limits: each case has sizes of its own, of a few records, and stands one record or one
+//! nanosecond before the limit and then at it.
+//!
+//! Must not know how a segment is laid out. Invariant tested: a segment is sealed when it is full, or old
+//! and large enough, and sealed files are closed.
+
+mod support;
+
+use support::disk::SimDisk;
+use support::fault::{EIO, Op};
+use support::rig::{Rig, WINDOW_NS, clock_at, settings};
+use tallyd::funnel::{LATE_NS_MAX, Settings};
+use tallyd::hit::Verdict;
+use tallyd::journal::{SyncPolicy, name};
+
+const START: i64 = 1_000_000_000;
+const EVERY: SyncPolicy = SyncPolicy::Every { period_ns: 1000 };
+
+/// Segments of at most `most` records, sealed at a window's age if they have `least`.
+fn limits(policy: SyncPolicy, least: u64, most: u64) -> Settings {
+    let mut settings = settings(policy, most, 10 * WINDOW_NS);
+    settings.limits.seal_bytes_min = 64 + 8 * least;
+    settings
+}
+
+fn open(settings: Settings) -> Rig {
+    Rig::open(&SimDisk::default(), &clock_at(START), settings)
+}
+
+/// How many segments there are when one more hit has come.
+fn segments_with_one_more(rig: &mut Rig) -> usize {
+    rig.hit_now(1);
+    rig.status().segment_count
+}
+
+#[test]
+fn segment_is_sealed_at_its_age_to_the_nanosecond() {
+    let mut rig = open(limits(SyncPolicy::Never, 3, 100));
+    rig.hit_now(3);
+    // Its base is one nanosecond before its first hit.
+    rig.clock.advance(WINDOW_NS - 2);
+    rig.tick();
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    rig.clock.advance(1);
+    rig.tick();
+    assert_eq!(segments_with_one_more(&mut rig), 2);
+}
+
+#[test]
+fn segment_is_not_sealed_by_age_before_it_is_large_enough() {
+    let mut rig = open(limits(SyncPolicy::Never, 3, 100));
+    rig.hit_now(2);
+    rig.clock.advance(5 * WINDOW_NS);
+    rig.tick();
+    // The third record makes it large enough; it is sealed behind it.
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    assert_eq!(segments_with_one_more(&mut rig), 2);
+}
+
+#[test]
+fn segment_is_sealed_when_it_is_full_however_young_it_is() {
+    let mut rig = open(limits(SyncPolicy::Never, 3, 5));
+    rig.hit_now(4);
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    assert_eq!(segments_with_one_more(&mut rig), 2);
+}
+
+#[test]
+fn few_files_stay_open_however_many_are_sealed() {
+    for policy in [SyncPolicy::Never, EVERY, SyncPolicy::Always] {
+        let mut rig = open(limits(policy, 1, 4));
+        let at_first = rig.disk.handle_count();
+        for _ in 0..50 {
+            rig.hit_now(3);
+            rig.clock.advance(WINDOW_NS / 10);
+            rig.tick();
+            rig.run_jobs();
+        }
+        assert!(rig.status().segment_count > 20);
+        // That which is read at the head of the window, and what was sealed while the last sync was
+        // under way, which the next one covers.
+        let more = rig.disk.handle_count() - at_first;
+        assert!(more <= 4, "{more} handles more under {policy:?}");
+    }
+}
+
+#[test]
+fn file_that_was_synced_as_a_whole_is_closed_when_it_is_sealed() {
+    let mut rig = open(limits(EVERY, 1, 100));
+    rig.hit_now(3);
+    rig.clock.advance(1000);
+    rig.tick();
+    assert_eq!(rig.run_jobs(), Some(3));
+    let before = rig.disk.handle_count();
+    rig.clock.advance(WINDOW_NS);
+    rig.tick();
+    assert_eq!(rig.disk.names().len(), 2, "it was sealed");
+    assert_eq!(
+        rig.disk.handle_count(),
+        before,
+        "the next one is open, and it is not"
+    );
+}
+
+#[test]
+fn old_bytes_behind_the_records_that_cannot_be_cut_off_hinder_nothing() {
+    let mut settings = limits(SyncPolicy::Never, 1, 100);
+    settings.retain_ns = WINDOW_NS;
+    let mut rig = open(settings);
+    rig.hit_now(50);
+    rig.disk.faults(|faults| faults.sticky(Op::SetLen, 1, EIO));
+    for round in 0..20 {
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.tick();
+        rig.hit_now(1);
+        let names = rig.disk.names();
+        assert!(names.len() <= 4, "round {round}: {names:?}");
+    }
+    assert_eq!(rig.status().refused_count, 0);
+}
+
+#[test]
+fn number_that_somebody_has_taken_is_left_out() {
+    let mut rig = open(limits(SyncPolicy::Never, 1, 4));
+    rig.hit_now(3);
+    rig.disk.put(&name::segment(1), b"not ours".to_vec());
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    // The turn that comes upon it may be refused, the next one has another number.
+    rig.hit_now(1);
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+    let kept = rig.disk.content(&name::segment(1));
+    assert_eq!(kept.as_deref(), Some(b"not ours".as_slice()));
+    assert!(rig.disk.content(&name::segment(2)).is_some());
+}
+
+#[test]
+fn number_that_no_file_was_created_for_is_not_used_up() {
+    let mut rig = open(limits(SyncPolicy::Never, 1, 4));
+    rig.disk.faults(|faults| faults.some(Op::Create, 1, 3, EIO));
+    for _ in 0..3 {
+        assert_eq!(rig.hit_now(1).verdict, Verdict::Refused);
+    }
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
+    assert_eq!(rig.disk.names(), [name::segment(0)]);
+}
+
+#[test]
+fn segment_that_is_synced_is_given_up_whatever_else_waits() {
+    let mut rig = open(limits(SyncPolicy::Always, 1, 4));
+    rig.hit_now(4);
+    rig.clock.advance(1);
+    let _waits = rig.send(&[rig.now()]);
+    rig.turns();
+    let leaves = rig.now().after(10 * WINDOW_NS + LATE_NS_MAX);
+    assert_eq!(rig.due(), Some(leaves), "with the first hit behind it");
+}
+
+#[test]
+fn segment_that_somebody_has_removed_keeps_no_other_from_being_removed() {
+    let mut settings = limits(SyncPolicy::Never, 1, 4);
+    settings.retain_ns = WINDOW_NS;
+    let mut rig = open(settings);
+    for _ in 0..5 {
+        rig.hit_now(4);
+    }
+    rig.disk.take(&name::segment(1)).expect("a sealed segment");
+    rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+    rig.tick();
+    // The newest that is given up is the spare, and behind it stands what is kept or active.
+    assert_eq!(rig.disk.names(), [3, 4, 5].map(name::segment));
+}
