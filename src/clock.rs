@@ -118,25 +118,23 @@ pub fn boot_id() -> Result<BootId> {
     use rustix::fs::{Mode, OFlags, open};
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     let failed = |cause: rustix::io::Errno| Error::io("read", PATH, cause.into());
-    let file = open(PATH, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let file = open(PATH, OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let mut text = [0_u8; 64];
     let length = rustix::io::read(&file, &mut text[..]).map_err(failed)?;
-    let mut id = [0_u8; 16];
-    let mut digits = 0;
-    for digit in text[..length]
+    uuid(&text[..length]).ok_or_else(|| Error::found(PATH, "not a UUID"))
+}
+
+/// The bytes that 32 hexadecimal digits stand for, whatever is between them.
+#[cfg(target_os = "linux")]
+fn uuid(text: &[u8]) -> Option<BootId> {
+    let mut digits = text
         .iter()
-        .filter_map(|&byte| char::from(byte).to_digit(16))
-    {
-        if digits < 32 {
-            id[digits / 2] = id[digits / 2] << 4 | u8::try_from(digit).unwrap_or(0);
-        }
-        digits += 1;
+        .filter_map(|&byte| char::from(byte).to_digit(16));
+    let mut id = BootId::default();
+    for byte in &mut id.0 {
+        *byte = u8::try_from(digits.next()? * 16 + digits.next()?).ok()?;
     }
-    if digits == 32 {
-        Ok(BootId(id))
-    } else {
-        Err(Error::found(PATH, "not a UUID"))
-    }
+    digits.next().is_none().then_some(id)
 }
 
 /// No boot identifier can be had here: each start draws one from the wall clock.
@@ -265,6 +263,45 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert_eq!(first, boot_id().expect("a boot id"));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_boot_id_is_what_its_32_digits_say_and_no_more_nor_less_are_one() {
+        let text = b"01234567-89ab-cdef-fedc-ba9876543210\n";
+        let id = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210_u128.to_be_bytes();
+        assert_eq!(uuid(text), Some(BootId(id)));
+        assert_eq!(uuid(&text[1..]), None);
+        assert_eq!(uuid(b"01234567-89ab-cdef-fedc-ba9876543210-0"), None);
+        assert_eq!(uuid(b""), None);
+    }
+
+    #[test]
+    fn the_wall_clock_tells_the_time_of_day() {
+        let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let expected_ns = since_1970.expect("later than 1970").as_nanos();
+        let shown_ns = u128::from(SystemClock.wall_ns().unsigned_abs());
+        assert!(shown_ns.abs_diff(expected_ns) < u128::from(60 * SECOND_NS));
+    }
+
+    #[test]
+    fn the_time_of_the_process_goes_on_while_it_works() {
+        let before_ns = process_ns();
+        assert!(before_ns > 1);
+        while process_ns() - before_ns < 1000 {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_coarse_clock_claims_a_larger_step_than_a_fine_one() {
+        let claimed_ns = |name| {
+            let found = CANDIDATES.iter().find(|it| it.name == name);
+            found.expect("a candidate").resolution_ns()
+        };
+        let (fine_ns, coarse_ns) = (claimed_ns("monotonic"), claimed_ns("monotonic coarse"));
+        assert!(fine_ns > 0 && fine_ns < coarse_ns, "{fine_ns} {coarse_ns}");
     }
 
     #[test]
