@@ -231,6 +231,29 @@ fn question_past_what_is_kept_is_an_error() {
 }
 
 #[test]
+fn question_behind_all_that_is_kept_no_longer_is_answered() {
+    let mut rig = rig();
+    rig.hit_at(&[START, START, START, START + 1]);
+    rig.hit_at(&[START + 2; 4]);
+    rig.clock.advance(60 * SECOND_NS);
+    rig.hit_now(1);
+    rig.tick();
+    // Everything behind the last hit that was given up is kept, and an empty span needs nothing.
+    let steps = |from| Ask::Steps {
+        from: Stamp::from_ns(from),
+        step_ns: 1,
+        count: 2,
+        end: u64::MAX,
+    };
+    assert_eq!(rig.ask(between(START + 1, START + 9)), Answer::Count(4));
+    assert_eq!(rig.ask(steps(START + 1)), Answer::Steps(vec![4, 0]));
+    for ask in [between(START, START + 9), steps(START)] {
+        assert!(matches!(rig.ask(ask), Answer::Failed(_)));
+    }
+    assert_eq!(rig.ask(between(START, START)), Answer::Count(0));
+}
+
+#[test]
 fn question_past_what_is_kept_is_an_error_after_a_restart() {
     // Equal stamps lie on both sides of a rotation; the older side is retired, then the process
     // restarts and may not take the younger side for the whole.
