@@ -301,3 +301,33 @@ fn refusal_is_said_once_and_its_end_with_how_many_were_refused() {
     rig.hit_now(1);
     assert_eq!(said(), ["counting again; 5 hits were refused so far"]);
 }
+
+#[test]
+fn damage_is_said_once_for_each_segment_with_its_place() {
+    listen();
+    let mut rig = open(small(SyncPolicy::Never));
+    for hit in 0..12 {
+        rig.hit_at(&[START + hit]);
+    }
+    let disk = rig.kill();
+    for (number, record) in [(0, 1), (0, 2), (1, 3)] {
+        disk.flip(&name::segment(number), 64 + 8 * record, 1);
+    }
+    let mut rig = Rig::open(&disk, &clock_at(START + 12), small(SyncPolicy::Never));
+    let _said_before = said();
+    // What is read ahead is damaged as well when it is read again, a record further on.
+    for step in 0..12 {
+        rig.hit_at(&[START + WINDOW_NS as i64 + step]);
+        rig.disk.faults(|faults| faults.once(Op::Write, 1, EIO));
+        rig.hit_now(1);
+    }
+    let mut lines = said();
+    lines.retain(|line| line.contains("check failed"));
+    assert_eq!(
+        lines,
+        [
+            "sim/0000000000000000.seg: record 1 at byte 72: check failed; it keeps its place",
+            "sim/0000000000000001.seg: record 3 at byte 88: check failed; it keeps its place",
+        ]
+    );
+}

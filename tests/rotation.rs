@@ -11,9 +11,11 @@ mod support;
 use support::disk::SimDisk;
 use support::fault::{EIO, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
+use tallyd::clock::Clock;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
 use tallyd::hit::Verdict;
-use tallyd::journal::{SyncPolicy, name};
+use tallyd::journal::record::OFFSET_NS_MAX;
+use tallyd::journal::{Limits, SyncPolicy, name};
 
 const START: i64 = 1_000_000_000;
 const EVERY: SyncPolicy = SyncPolicy::Every { period_ns: 1000 };
@@ -57,6 +59,72 @@ fn segment_is_not_sealed_by_age_before_it_is_large_enough() {
     // The third record makes it large enough; it is sealed behind it.
     assert_eq!(segments_with_one_more(&mut rig), 1);
     assert_eq!(segments_with_one_more(&mut rig), 2);
+}
+
+#[test]
+fn limits_of_users_are_16_mib_or_64_kib_and_one_window() {
+    let limits = Limits::for_window(WINDOW_NS);
+    assert_eq!(limits.segment_bytes_max, 16_777_216);
+    assert_eq!(limits.seal_bytes_min, 65_536);
+    assert_eq!(limits.seal_age_ns, WINDOW_NS);
+}
+
+#[test]
+fn turn_that_fills_a_segment_to_its_last_place_is_not_kept_from_it() {
+    // However small a segment may be, the largest turn has room in it.
+    let mut rig = open(limits(SyncPolicy::Never, 20_000, 8193));
+    rig.hit_now(4096);
+    rig.hit_now(4096);
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    let mut rig = open(limits(SyncPolicy::Never, 20_000, 8193));
+    rig.hit_now(4096);
+    rig.hit_now(4095);
+    rig.hit_now(3);
+    assert_eq!(rig.status().segment_count, 2, "two of them had no room");
+}
+
+#[test]
+fn segment_takes_hits_as_far_as_a_record_reaches_and_no_further() {
+    let mut settings = limits(SyncPolicy::Never, 20_000, 20_000);
+    settings.retain_ns = 4 * OFFSET_NS_MAX;
+    let mut rig = open(settings);
+    rig.hit_now(1);
+    // Its base is one nanosecond before its first hit.
+    rig.clock.advance(OFFSET_NS_MAX - 1);
+    assert_eq!(segments_with_one_more(&mut rig), 1);
+    rig.clock.advance(1);
+    assert_eq!(segments_with_one_more(&mut rig), 2);
+}
+
+#[test]
+fn wall_clock_that_has_drifted_by_100_ms_begins_a_segment() {
+    for (drift_ns, segments) in [(99_999_999, 1), (100_000_000, 2)] {
+        for sign in [1, -1] {
+            let mut rig = open(limits(SyncPolicy::Never, 100, 100));
+            rig.hit_now(1);
+            rig.clock
+                .step_wall_to(rig.clock.wall_ns() + sign * drift_ns);
+            assert_eq!(segments_with_one_more(&mut rig), segments, "{drift_ns}");
+            rig.clock.advance(1);
+            assert_eq!(segments_with_one_more(&mut rig), segments, "{drift_ns}");
+        }
+    }
+}
+
+#[test]
+fn turn_that_is_refused_leaves_its_segment_to_the_next_if_nothing_of_it_can_come_back_elsewhere() {
+    // Behind a header that was there before, or in the header's own sector, of 56 records.
+    for (counted, refused, number) in [(1, 200, 0), (0, 56, 0), (0, 57, 1), (60, 200, 0)] {
+        let mut rig = open(limits(SyncPolicy::Never, 300, 300));
+        if counted > 0 {
+            rig.hit_now(counted);
+        }
+        rig.disk.faults(|faults| faults.once(Op::Write, 1, EIO));
+        assert_eq!(rig.hit_now(refused).verdict, Verdict::Refused);
+        assert_eq!(segments_with_one_more(&mut rig), 1);
+        let case = format!("{refused} refused behind {counted}");
+        assert_eq!(rig.disk.names(), [name::segment(number)], "{case}");
+    }
 }
 
 #[test]

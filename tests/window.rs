@@ -10,6 +10,7 @@
 mod support;
 
 use support::disk::SimDisk;
+use support::fault::{EMFILE, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use tallyd::funnel::LATE_NS_MAX;
 use tallyd::hit::{Answer, Ask};
@@ -205,6 +206,34 @@ fn questions_count_any_window_and_any_interval() {
             }
         }
     }
+}
+
+#[test]
+fn question_behind_the_newest_hit_opens_no_file() {
+    let mut rig = rig();
+    rig.hit_at(&[START, START + 1, START + 2]);
+    rig.disk.faults(|faults| faults.sticky(Op::Open, 1, EMFILE));
+    let later = rig.ask(between(START + 2, START + 9));
+    assert_eq!(later, Answer::Count(0));
+    let earlier = rig.ask(between(START + 1, START + 9));
+    assert!(matches!(earlier, Answer::Failed(_)), "{earlier:?}");
+}
+
+#[test]
+fn hits_that_leave_one_segment_are_read_through_one_open_file() {
+    let mut settings = settings(SyncPolicy::Never, 3000, 10 * WINDOW_NS);
+    settings.limits.seal_bytes_min = settings.limits.segment_bytes_max;
+    let mut rig = Rig::open(&SimDisk::default(), &clock_at(START), settings);
+    let mut opened = 0;
+    for step in 0..2000 {
+        rig.hit_at(&[START + step]);
+    }
+    for step in 0..2000 {
+        let tallies = rig.hit_at(&[START + W + step]).tallies();
+        assert_eq!(tallies, [2000]);
+        opened = rig.disk.faults(|faults| faults.calls(Op::Open));
+    }
+    assert_eq!(opened, 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use crate::model::{Expected, Model, Trial};
 use crate::support::disk::SimDisk;
-use crate::support::fault::Death;
+use crate::support::fault::{Death, Op};
 use crate::support::rig::{Answered, answered};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use std::collections::VecDeque;
@@ -260,7 +260,7 @@ impl Life {
     /// Runs `work` and says what it did to the disk.
     fn touching<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Outcome<(T, Touched)> {
         let look = |disk: &SimDisk| {
-            disk.faults(|faults| (faults.writes(), faults.failures(), faults.kept()))
+            disk.faults(|faults| (faults.calls(Op::Write), faults.failures(), faults.kept()))
         };
         let before = look(&self.disk);
         let done = guard(|| work(self))?;

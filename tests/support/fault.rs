@@ -32,6 +32,8 @@ pub enum Op {
     SyncFile,
 }
 
+const OPS: usize = Op::SyncFile as usize + 1;
+
 #[derive(Clone, Debug)]
 struct Fault {
     op: Op,
@@ -59,7 +61,8 @@ pub struct Faults {
     failures: u64,
     /// Failed calls but for reads and writes: something that was to go may have stayed.
     kept: u64,
-    writes: u64,
+    /// Calls so far, by operation.
+    calls: [u64; OPS],
 }
 
 impl Default for Faults {
@@ -72,7 +75,7 @@ impl Default for Faults {
             life: None,
             failures: 0,
             kept: 0,
-            writes: 0,
+            calls: [0; OPS],
         }
     }
 }
@@ -142,9 +145,9 @@ impl Faults {
         self.kept
     }
 
-    /// Calls of write so far.
-    pub const fn writes(&self) -> u64 {
-        self.writes
+    /// Calls of `op` so far, those that failed too.
+    pub const fn calls(&self, op: Op) -> u64 {
+        self.calls[op as usize]
     }
 
     /// Whether every fault has been met as often as it was to be.
@@ -159,7 +162,7 @@ impl Faults {
             Some(left) => *left -= 1,
             None => {}
         }
-        self.writes += u64::from(op == Op::Write);
+        self.calls[op as usize] += 1;
         let mut met = None;
         for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
             if fault.spared > 0 {
