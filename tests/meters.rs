@@ -11,9 +11,9 @@ mod support;
 use std::cell::RefCell;
 use support::disk::SimDisk;
 use support::fault::{EIO, Faults, Op};
-use support::rig::{BOOT, Rig, WINDOW_NS, clock_at, settings};
+use support::rig::{BOOT, Rig, WINDOW_NS, answered, clock_at, settings};
 use tallyd::funnel::{LATE_NS_MAX, Settings};
-use tallyd::hit::{BATCH_HITS_MAX, Status, Verdict};
+use tallyd::hit::{BATCH_HITS_MAX, CHANNEL_MESSAGES_MAX, Status, Verdict};
 use tallyd::journal::{SyncPolicy, name};
 use tallyd::stamp::{BootId, Stamp};
 
@@ -173,6 +173,17 @@ fn batches_that_wait_are_one_turn_as_long_as_there_is_room() {
     let meters = rig.status().meters;
     assert_eq!((meters.turn_ns.count(), meters.batch_hits.count()), (3, 6));
     assert_eq!(rig.status().total, 9 + 3 * BATCH_HITS_MAX as u64);
+}
+
+#[test]
+fn turn_takes_no_more_batches_than_the_channel_holds_however_fast_they_come() {
+    let mut rig = open(settings(SyncPolicy::Never, 100_000, KEPT_NS));
+    let one = [rig.now()];
+    let mut lines: Vec<_> = (0..CHANNEL_MESSAGES_MAX).map(|_| rig.send(&one)).collect();
+    rig.turn_while(|rig| lines.push(rig.send(&one)));
+    let answers = lines.iter_mut().filter_map(answered).count();
+    assert_eq!(answers, CHANNEL_MESSAGES_MAX);
+    assert_eq!(rig.status().total, CHANNEL_MESSAGES_MAX as u64 + 1);
 }
 
 #[test]

@@ -113,6 +113,13 @@ impl Rig {
         }
     }
 
+    /// One turn; what `meanwhile` sends arrives behind its first message.
+    pub fn turn_while(&mut self, meanwhile: impl FnOnce(&Self)) {
+        let first = self.messages.try_recv().expect("a message");
+        meanwhile(self);
+        assert_eq!(self.funnel.turn(first, &self.messages), Turn::Going);
+    }
+
     /// A turn without hits.
     pub fn tick(&mut self) {
         self.funnel.tick();
