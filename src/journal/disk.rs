@@ -151,20 +151,38 @@ impl RealDisk {
 /// Creates `directory` and what is missing above it, and forces the new names to the device: a
 /// synced record is worth nothing in a directory that a power cut takes away.
 fn create_lasting(directory: &Path) -> io::Result<()> {
-    let missing = directory
+    let gaining = gaining(directory);
+    fs::create_dir_all(directory)?;
+    gaining
+        .iter()
+        .try_for_each(|gaining| File::open(gaining)?.sync_all())
+}
+
+/// Where names are new when `directory` is created with what is missing above it.
+fn gaining(directory: &Path) -> Vec<&Path> {
+    directory
         .ancestors()
         .take_while(|above| !above.exists())
-        .collect::<Vec<_>>();
-    fs::create_dir_all(directory)?;
-    for created in missing.iter().filter_map(|created| created.parent()) {
-        let named = if created.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            created
-        };
-        File::open(named)?.sync_all()?;
+        .filter_map(named)
+        .collect()
+}
+
+/// The directory that the name of `path` is in.
+fn named(path: &Path) -> Option<&Path> {
+    let above = path.parent()?;
+    Some(if above.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        above
+    })
+}
+
+/// What an operation on a file has given; nothing, if its owner has taken the file away since.
+fn unless_gone<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        done => done.map(Some),
     }
-    Ok(())
 }
 
 /// Names and lengths of the files in `directory`.
@@ -174,12 +192,8 @@ fn list(directory: &Path) -> io::Result<Vec<(String, u64)>> {
         let entry = entry?;
         // A name that is not text is none of ours.
         if let Ok(name) = entry.file_name().into_string() {
-            match entry.metadata() {
-                Ok(metadata) => files.push((name, metadata.len())),
-                // Its owner has taken it away since: it is no file of the directory.
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-                Err(cause) => return Err(cause),
-            }
+            let length = unless_gone(entry.metadata())?.map(|metadata| metadata.len());
+            files.extend(length.map(|length| (name, length)));
         }
     }
     Ok(files)
@@ -313,22 +327,11 @@ impl Scratch {
     /// There is no directory to create one in, or it cannot be created.
     pub fn open(data: &Path) -> Result<Self> {
         let shown = data.display().to_string();
-        let read = |path: &Path| match fs::metadata(path) {
-            Ok(found) if found.is_dir() => Ok(path.to_owned()),
-            Ok(_) => Err(ErrorKind::NotADirectory.into()),
-            Err(cause) => Err(cause),
+        let place = match unless_gone(fs::metadata(data)) {
+            Ok(None) => named(data).unwrap_or(data),
+            _ => data,
         };
-        let above = match data.parent() {
-            Some(above) if !above.as_os_str().is_empty() => above,
-            _ => Path::new("."),
-        };
-        let place = match read(data) {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => read(above),
-            read => read,
-        };
-        let place = place.map_err(|cause| Error::io("use data directory", shown, cause))?;
-        let names =
-            list(&place).map_err(|cause| Error::io("read", place.display().to_string(), cause))?;
+        let names = list(place).map_err(|cause| Error::io("use data directory", shown, cause))?;
         for (name, _) in names.iter().filter(|(name, _)| name.starts_with(SCRATCH)) {
             let left = place.join(name);
             // Whoever lives holds the lock of a journal in it.
@@ -384,5 +387,150 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a directory")
+    }
+
+    #[test]
+    fn names_are_new_above_all_that_is_missing() {
+        let root = root();
+        let (root, lower) = (root.path(), root.path().join("a/b"));
+        assert_eq!(gaining(root), [""; 0].map(Path::new));
+        assert_eq!(gaining(&lower), [&root.join("a"), root]);
+        let here = Path::new("no-such-directory-of-tallyd");
+        assert_eq!(gaining(here), [Path::new(".")]);
+        create_lasting(&lower).expect("a directory");
+        assert!(lower.is_dir());
+    }
+
+    #[test]
+    fn what_is_gone_is_nothing_and_what_fails_is_an_error() {
+        let failed = |kind: ErrorKind| unless_gone::<u8>(Err(kind.into()));
+        assert_eq!(failed(ErrorKind::NotFound).ok(), Some(None));
+        let error = failed(ErrorKind::PermissionDenied).expect_err("a failure");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(unless_gone(Ok(7)).ok(), Some(Some(7)));
+    }
+
+    #[test]
+    fn files_are_listed_with_their_lengths() {
+        let root = root();
+        fs::write(root.path().join("one"), b"12345").expect("a file");
+        let ours = RealDisk::open(&root.path().join("data")).expect("a directory");
+        let lock_bytes = format!("{}\n", std::process::id()).len() as u64;
+        assert_eq!(
+            Disk::list(&ours).expect("files"),
+            [("lock".to_owned(), lock_bytes)]
+        );
+        let mut listed = list(root.path()).expect("files");
+        listed.retain(|(name, _)| name != "data");
+        assert_eq!(listed, [("one".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn file_in_the_place_of_the_directory_is_told_as_what_it_is() {
+        let root = root();
+        let data = root.path().join("data");
+        let disk = RealDisk::open(&data).expect("a directory");
+        disk.is_in_place().expect("it is");
+        fs::rename(&data, root.path().join("away")).expect("a move");
+        let error = disk.is_in_place().expect_err("it is gone");
+        assert!(error.to_string().ends_with("moved, removed or replaced"));
+        fs::write(&data, b"").expect("a file");
+        let error = disk.is_in_place().expect_err("it is no directory");
+        assert_eq!(error.kind(), ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn sync_that_the_system_refuses_is_an_error() {
+        let no_device = File::open("/dev/null").expect("it is everywhere");
+        let error = DiskFile::sync(&no_device).expect_err("it cannot be synced");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn directory_of_somebody_else_is_only_read() {
+        let root = root();
+        let path = root.path();
+        fs::write(path.join("foreign"), b"123").expect("a file");
+        let error = ReadDisk::open(path).expect_err("nothing in it is ours");
+        assert!(error.to_string().ends_with("no journal of tallyd is in it"));
+        for ours in [name::LOCK, &name::segment(3)] {
+            fs::write(path.join(ours), b"1234").expect("a file");
+            let disk = ReadDisk::open(path).expect("a journal");
+            let mut listed = Disk::list(&disk).expect("files");
+            listed.sort();
+            let mut expected = [(ours.to_owned(), 4), ("foreign".to_owned(), 3)];
+            expected.sort();
+            assert_eq!(listed, expected);
+            let refused = [
+                disk.create("new").err(),
+                disk.rename(ours, "new").err(),
+                disk.remove(ours).err(),
+                Disk::sync(&disk).err(),
+            ];
+            for error in refused {
+                let kind = error.map(|error| error.kind());
+                assert_eq!(kind, Some(ErrorKind::ReadOnlyFilesystem));
+            }
+            let file = disk.open(ours).expect("a file");
+            let mut bytes = [0; 9];
+            let length = DiskFile::read_at(&file, &mut bytes, 1).expect("bytes");
+            assert_eq!(&bytes[..length], b"234");
+            assert!(DiskFile::write_at(&file, b"5", 0).is_err());
+            assert_eq!(disk.path(ours), path.join(ours).display().to_string());
+            fs::remove_file(path.join(ours)).expect("a removal");
+        }
+    }
+
+    #[test]
+    fn trial_is_in_the_data_directory_or_above_it_and_goes_with_all_that_is_in_it() {
+        let root = root();
+        let data = root.path().join("data");
+        for place in [root.path(), &data] {
+            let scratch = Scratch::open(&data).expect("a place");
+            let at = scratch.path().to_owned();
+            assert_eq!(at.parent(), Some(place));
+            fs::write(at.join("file"), b"1").expect("a file");
+            drop(scratch);
+            assert!(!at.exists());
+            let scratch = Scratch::open(&data).expect("a place");
+            assert!(at.is_dir());
+            scratch.remove().expect("a removal");
+            assert!(!at.exists());
+            let scratch = Scratch::open(&data).expect("a place");
+            fs::remove_dir(&at).expect("a removal");
+            scratch.remove().expect_err("it was gone");
+            fs::create_dir_all(&data).expect("a directory");
+        }
+        let file = data.join("file");
+        fs::write(&file, b"1").expect("a file");
+        for unusable in [file.clone(), file.join("below"), data.join("no/no")] {
+            assert!(Scratch::open(&unusable).is_err(), "{}", unusable.display());
+        }
+    }
+
+    #[test]
+    fn what_a_killed_trial_has_left_goes_and_what_lives_stays() {
+        let root = root();
+        let [dead, living, other] =
+            ["tallyd-clock-1", "tallyd-clock-2", "clock-3"].map(|name| root.path().join(name));
+        for left in [&dead, &living, &other] {
+            drop(RealDisk::open(&left.join("always")).expect("a directory"));
+        }
+        let held = RealDisk::open(&living.join("never")).expect("a directory");
+        let scratch = Scratch::open(root.path()).expect("a place");
+        assert!(!dead.exists() && living.exists() && other.exists());
+        drop(held);
+        scratch.remove().expect("a removal");
+        drop(Scratch::open(root.path()).expect("a place"));
+        assert!(!living.exists() && other.exists());
     }
 }
