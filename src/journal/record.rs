@@ -191,7 +191,7 @@ pub fn encode(offset_ns: u64, key: Key) -> [u8; RECORD_BYTES] {
     debug_assert!((1..=OFFSET_NS_MAX).contains(&offset_ns));
     let word = offset_ns << 16;
     let mut bytes = [0; RECORD_BYTES];
-    BigEndian::write_u64(&mut bytes, word | u64::from(check(word, key)));
+    BigEndian::write_u64(&mut bytes, word + u64::from(check(word, key)));
     bytes
 }
 
@@ -319,5 +319,24 @@ mod tests {
         assert_eq!(reseal(7), Err(HeaderFault::FutureVersion(2)));
         assert_eq!(reseal(59), Err(HeaderFault::UnknownFlags(2)));
         assert_eq!(Header::decode(&[0; HEADER_BYTES]), Err(HeaderFault::Blank));
+    }
+
+    #[test]
+    fn a_fault_says_what_was_found_and_what_is_known() {
+        for (fault, words) in [
+            (HeaderFault::Blank, "header is blank"),
+            (HeaderFault::NotASegment, "not a segment of tallyd"),
+            (HeaderFault::CheckFailed, "header check failed"),
+            (
+                HeaderFault::FutureVersion(2),
+                "format version 2 is not known, at most 1 is",
+            ),
+            (
+                HeaderFault::UnknownFlags(0x40),
+                "flags 0x00000040 are not known",
+            ),
+        ] {
+            assert_eq!(fault.to_string(), words);
+        }
     }
 }

@@ -113,14 +113,12 @@ impl Segment {
     /// # Errors
     /// The file cannot be read.
     pub fn stamp_at<F: DiskFile>(&self, file: &F, index: u64) -> io::Result<Stamp> {
-        if index < self.stored {
-            let mut bytes = [0; RECORD_BYTES];
-            read_full(file, &mut bytes, offset_of(index))?;
-            if let Some(stamp) = self.decode(&bytes) {
-                return Ok(stamp);
-            }
+        let mut bytes = [0; RECORD_BYTES];
+        read_full(file, &mut bytes, offset_of(index))?;
+        match self.decode(&bytes) {
+            Some(stamp) => Ok(stamp),
+            None => self.nearest_before(file, index),
         }
-        self.nearest_before(file, index)
     }
 
     /// The stamp of the nearest valid record before `index`, or else of the first hit: one behind the
