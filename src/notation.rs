@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes of an instant from 1970 on.
 const INSTANT_BYTES: usize = 30;
+const DAY_NS: u64 = 86_400 * SECOND_NS;
 const UNITS: [(&str, u64); 4] = [
     ("s", SECOND_NS),
     ("ms", MILLISECOND_NS),
@@ -55,11 +56,30 @@ pub fn instant(wall_ns: i64) -> String {
 /// # Errors
 /// The text is no such instant, or one beyond 2262; the cause is worded for an error message.
 pub fn parse_instant(text: &str) -> Result<i64, String> {
-    let instant = humantime::parse_rfc3339(text).map_err(|cause| cause.to_string())?;
+    // Where words have 32 bits, humantime ends in 2038. So it is asked for the instant in a year of the
+    // same length near 1970, and the days between the two years are added.
+    let year = text.get(..4).and_then(|digits| digits.parse().ok());
+    let (asked, days) = match year {
+        Some(year @ 1970..) => {
+            let is_leap = days_before(year + 1) - days_before(year) == 366;
+            let near = if is_leap { 1972 } else { 1970 };
+            let days = days_before(year) - days_before(near);
+            (format!("{near}{}", &text[4..]), days)
+        }
+        _ => (text.to_owned(), 0),
+    };
+    let instant = humantime::parse_rfc3339(&asked).map_err(|cause| cause.to_string())?;
     let since = instant
         .duration_since(UNIX_EPOCH)
         .map_err(|_| "before 1970".to_owned())?;
-    i64::try_from(since.as_nanos()).map_err(|_| "after 2262".to_owned())
+    let since = since.as_nanos() + u128::from(days) * u128::from(DAY_NS);
+    i64::try_from(since).map_err(|_| "after 2262".to_owned())
+}
+
+/// Days before a year, which is not 0, in the calendar that is used today.
+const fn days_before(year: u32) -> u32 {
+    let past = year - 1;
+    past * 365 + past / 4 - past / 100 + past / 400
 }
 
 /// Writes instants one behind the other. Within a second only the digits behind the point change,
@@ -137,11 +157,26 @@ mod tests {
             assert_eq!(parse_instant(&instant(wall_ns)), Ok(wall_ns));
         }
         assert_eq!(parse_instant("1970-01-01T00:00:01.5Z"), Ok(1_500_000_000));
+        for year in 1970..2262 {
+            // The first and the last day of each year, and the one that only leap years have.
+            let new_year = format!("{year}-01-01T00:00:00.000000000Z");
+            let first = parse_instant(&new_year).expect("an instant");
+            assert_eq!(instant(first), new_year);
+            let last = first + 365 * DAY_NS.cast_signed() - 1;
+            let eve = instant(last);
+            assert_eq!(parse_instant(&eve), Ok(last));
+            let is_leap = eve.contains("-12-30T");
+            assert_eq!(
+                parse_instant(&format!("{year}-02-29T00:00:00Z")).is_ok(),
+                is_leap
+            );
+        }
         for text in [
             "",
             "now",
             "2026-11-23",
             "2026-11-23T20:08:59+01:00",
+            "+1970-01-01T00:00:00Z",
             "1969-12-31T23:59:59Z",
             "2263-01-01T00:00:00Z",
         ] {
