@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What this host allows: whether a check can be made here at all.
 
-usage: scripts/lib/host.py cgroup|loop|ptrace|time|trace
+usage: scripts/lib/host.py cgroup|quota|loop|ptrace|time|trace
 
 Tries it, leaves nothing behind, and says on standard error why not. For scripts/check, which must not call
 a machine broken that merely forbids mounts. Exit status: 0 allowed, 1 not.
@@ -25,6 +25,14 @@ def cgroup():
     from cgroup import MemoryGroup
 
     with MemoryGroup(16 << 20):
+        pass
+
+
+def quota():
+    """The same, with a twentieth of a processor."""
+    from cgroup import MemoryGroup
+
+    with MemoryGroup(16 << 20, 0.05):
         pass
 
 
@@ -58,7 +66,7 @@ def trace():
 
 
 if __name__ == "__main__":
-    probes = {probe.__name__: probe for probe in (cgroup, loop, ptrace, time, trace)}
+    probes = {probe.__name__: probe for probe in (cgroup, quota, loop, ptrace, time, trace)}
     if len(sys.argv) != 2 or sys.argv[1] not in probes:
         sys.exit(f"host: one of {', '.join(probes)} is needed")
     try:
