@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What this host allows: whether a check can be made here at all.
 
-usage: scripts/lib/host.py cgroup|quota|loop|ptrace|time|trace
+usage: scripts/lib/host.py apart|cgroup|quota|loop|ptrace|time|trace
 
 Tries it, leaves nothing behind, and says on standard error why not. For scripts/check, which must not call
 a machine broken that merely forbids mounts. Exit status: 0 allowed, 1 not.
@@ -18,6 +18,12 @@ def run(*command):
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise OSError(f"{' '.join(command[:4])} ...: {said[-1] if said else done.returncode}")
+
+
+def apart():
+    """Processes, mounts and a network of one's own."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    run("unshare", *user, "--net", "--mount", "--pid", "--fork", "--mount-proc", "true")
 
 
 def cgroup():
@@ -66,7 +72,7 @@ def trace():
 
 
 if __name__ == "__main__":
-    probes = {probe.__name__: probe for probe in (cgroup, quota, loop, ptrace, time, trace)}
+    probes = {probe.__name__: probe for probe in (apart, cgroup, quota, loop, ptrace, time, trace)}
     if len(sys.argv) != 2 or sys.argv[1] not in probes:
         sys.exit(f"host: one of {', '.join(probes)} is needed")
     try:
