@@ -122,12 +122,7 @@ class Tallyd:
         return last
 
     def cpu_s(self):
-        """CPU time of all its threads, by the scheduler's own nanoseconds."""
-        ran = 0
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{self.pid}/task"):
-                ran += int((read(f"/proc/{self.pid}/task/{task}/schedstat").split() or ["0"])[0])
-        return ran / 1e9
+        return cpu_s(self.pid)
 
     def ask(self, timeout_s=ANSWER_S):
         """One more hit on a connection of its own: its tally, or nothing if none came in time."""
@@ -168,6 +163,15 @@ class Tallyd:
             last = tally
             time.sleep(0.1)
         return None
+
+
+def cpu_s(pid):
+    """CPU time of all threads of a process, by the scheduler's own nanoseconds."""
+    ran = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            ran += int((read(f"/proc/{pid}/task/{task}/schedstat").split() or ["0"])[0])
+    return ran / 1e9
 
 
 def read(path):
