@@ -1,0 +1,86 @@
+//! Of a restart: segments that were refused, and directories that refuse.
+//!
+//! Owns such cases of the table of verdicts; must not know how recovery goes about them.
+
+use crate::*;
+
+#[test]
+fn refused_segments_that_could_not_be_removed_are_not_counted() {
+    // Segments 2 and 3 were refused as a whole and the last two of segment 1 with them.
+    let written = written();
+    let header = Header {
+        number: 4,
+        sequence: 6,
+        base_ns: (START + 140) as u64,
+        ..written.header(NEWEST)
+    };
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(&encode(1, Key::of(4)));
+    written.disk.put(&named(4), bytes);
+    written
+        .disk
+        .faults(|faults| faults.once(Op::Remove, 1, EIO));
+    assert_counts(written.open(), 7, &[], "refused");
+}
+
+#[test]
+fn oldest_segment_that_was_refused_as_a_whole_is_removed() {
+    // Of segments 1 and 2 alone, the second begins before the first does.
+    let written = written();
+    written.disk.take(&named(0));
+    written.disk.take(&named(NEWEST));
+    let header = written.header(2);
+    let earlier = Header {
+        sequence: 3,
+        ..header
+    };
+    written.harm(2, |bytes| {
+        bytes[..HEADER_BYTES].copy_from_slice(&earlier.encode());
+    });
+    assert_counts(written.open(), 7, &[], "refused, and the oldest");
+    assert!(!written.disk.names().contains(&named(1)));
+}
+
+#[test]
+fn directory_that_cannot_be_changed_gives_the_same_count() {
+    let harmed = [
+        Written::harmed(NEWEST, |bytes| bytes.resize(200, 0)),
+        Written::harmed(SEALED, |bytes| bytes[9] ^= 1),
+        Written::harmed(NEWEST, |bytes| bytes[9] ^= 1),
+    ];
+    for written in harmed {
+        written.disk.faults(|faults| {
+            for op in [Op::Rename, Op::Remove, Op::SetLen, Op::Create, Op::Write] {
+                faults.sticky(op, 1, EROFS);
+            }
+        });
+        for _ in 0..2 {
+            let mut rig = written.open();
+            assert_eq!(rig.recovered.end, TOTAL);
+            assert_eq!(rig.status().total, TOTAL);
+        }
+    }
+}
+
+#[test]
+fn unreadable_directory_or_file_refuses_the_start() {
+    for op in [Op::List, Op::Open, Op::Read] {
+        for nth in 1..100 {
+            let written = written();
+            written.disk.faults(|faults| faults.once(op, nth, EIO));
+            let settings = settings(SyncPolicy::Never, 4, RETAIN_NS);
+            let boot = support::rig::BOOT;
+            match Rig::try_open(&written.disk, &written.clock, boot, settings) {
+                Err(error) => {
+                    let words = error.to_string();
+                    assert!(words.starts_with("cannot "), "{words}");
+                    assert!(words.contains(" sim/"), "{words}");
+                }
+                Ok(_) => {
+                    assert!(nth > 1 && !written.disk.faults(|faults| faults.is_over()));
+                    break;
+                }
+            }
+        }
+    }
+}
