@@ -32,6 +32,42 @@ fn damaged_record_takes_the_time_of_its_earlier_neighbour() {
 }
 
 #[test]
+fn damage_of_any_length_takes_the_time_of_the_neighbour_before_it() {
+    let (disk, clock) = (SimDisk::default(), clock_at(START));
+    let settings = settings(SyncPolicy::Never, 2000, RETAIN_NS);
+    let mut rig = Rig::open(&disk, &clock, settings);
+    let stamps: Vec<_> = (0..2000).map(|hit| START + 10 * hit).collect();
+    rig.hit_at(&stamps);
+    rig.hit_at(&[START + 20_000]);
+    let sound = rig.kill();
+    for damaged in [100..101, 100..612, 100..613, 100..1400, 0..1300, 700..2000] {
+        let disk = sound.kill();
+        let mut bytes = disk.content(&named(0)).expect("a segment");
+        let place = |record: usize| HEADER_BYTES + RECORD_BYTES * record;
+        bytes[place(damaged.start)..place(damaged.end)].fill(0);
+        disk.put(&named(0), bytes);
+        let mut rig = Rig::open(&disk, &clock, settings);
+        // Those at the beginning take the time of the first hit, which the header tells.
+        let time = 10 * (damaged.start as i64 - 1).max(0);
+        let count = damaged.len() as u64 + u64::from(damaged.start > 0);
+        let end = 10 * damaged.end as i64;
+        let case = format!("{damaged:?}");
+        assert_eq!(
+            between(&mut rig, time - 1, time),
+            Answer::Count(count),
+            "{case}"
+        );
+        assert_eq!(between(&mut rig, time, end - 1), Answer::Count(0), "{case}");
+        let left = 2001 - damaged.end as u64;
+        assert_eq!(
+            between(&mut rig, end - 1, 20_000),
+            Answer::Count(left),
+            "{case}"
+        );
+    }
+}
+
+#[test]
 fn damaged_first_record_keeps_its_time_since_the_header_tells_it() {
     for number in 0..=NEWEST {
         let damaged = Written::harmed(number, |bytes| bytes[64] ^= 1);
