@@ -96,38 +96,8 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{self, HEADER_BYTES, Key};
+    use super::super::segment::tests::{READS, file};
     use super::*;
-    use std::cell::Cell;
-
-    thread_local! {
-        static READS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    /// Bytes that count how often they are read.
-    struct Bytes(Vec<u8>);
-
-    impl DiskFile for Bytes {
-        fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-            READS.set(READS.get() + 1);
-            let inside = self.0.get(offset as usize..).unwrap_or_default();
-            let length = bytes.len().min(inside.len());
-            bytes[..length].copy_from_slice(&inside[..length]);
-            Ok(length)
-        }
-
-        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
-            unreachable!("nothing is written")
-        }
-
-        fn set_len(&self, _: u64) -> io::Result<()> {
-            unreachable!("nothing is cut")
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            unreachable!("nothing is synced")
-        }
-    }
 
     /// Checks bounds around every 997th record, and that none takes more than `reads_max` reads; returns
     /// how many all of them took.
@@ -142,11 +112,7 @@ mod tests {
             base,
             last: base.after(offsets_ns[offsets_ns.len() - 1]),
         };
-        let mut bytes = vec![0; HEADER_BYTES];
-        for &offset_ns in offsets_ns {
-            bytes.extend_from_slice(&record::encode(offset_ns, Key::of(3)));
-        }
-        let file = Bytes(bytes);
+        let file = file(segment.number, offsets_ns);
         let mut reads = 0;
         for &offset_ns in offsets_ns.iter().step_by(997) {
             for sought_ns in offset_ns - 1..=offset_ns + 1 {

@@ -242,3 +242,79 @@ fn interrupted(cause: io::Error, interruptions: &mut u32) -> io::Result<()> {
     }
     Err(cause)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often the test on this thread has read.
+        pub static READS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// A file that is only read.
+    pub struct Bytes(Vec<u8>);
+
+    /// The file of a segment with records at these distances from its base, and no header.
+    pub fn file(number: u64, offsets_ns: &[u64]) -> Bytes {
+        let mut bytes = vec![0; HEADER_BYTES];
+        for &offset_ns in offsets_ns {
+            bytes.extend_from_slice(&record::encode(offset_ns, Key::of(number)));
+        }
+        Bytes(bytes)
+    }
+
+    impl DiskFile for Bytes {
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+            READS.set(READS.get() + 1);
+            let inside = self.0.get(offset as usize..).unwrap_or_default();
+            let length = bytes.len().min(inside.len());
+            bytes[..length].copy_from_slice(&inside[..length]);
+            Ok(length)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            unreachable!("nothing is written")
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is cut")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("nothing is synced")
+        }
+    }
+
+    /// Length, damaged and first damaged slot, newest record, and how many reads they took.
+    fn scanned(offsets_ns: &[u64], records: u64) -> (u64, u64, Option<u64>, u64, u64) {
+        READS.set(0);
+        let scan = scan(&file(5, offsets_ns), 5, records).expect("it can be read");
+        let reads = READS.get();
+        (
+            scan.length,
+            scan.damaged,
+            scan.first_damaged,
+            scan.last_offset_ns,
+            reads,
+        )
+    }
+
+    #[test]
+    fn a_scan_looks_no_further_than_it_is_told() {
+        let offsets_ns: Vec<_> = (1..=1500).collect();
+        for records in [1_u64, 512, 513, 600, 1023, 1024, 1500] {
+            let reads = records.div_ceil(512);
+            let expected = (records, 0, None, records, reads);
+            assert_eq!(scanned(&offsets_ns, records), expected);
+        }
+        assert_eq!(scanned(&offsets_ns, 0), (0, 0, None, 0, 0));
+    }
+
+    #[test]
+    fn a_slot_that_goes_back_in_time_is_no_record() {
+        assert_eq!(scanned(&[5, 5, 4, 6, 2, 7], 6), (6, 2, Some(2), 7, 1));
+        assert_eq!(scanned(&[5, 4, 3], 3), (1, 0, None, 5, 1));
+    }
+}
