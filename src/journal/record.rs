@@ -23,7 +23,8 @@
 //! and since it is linear, a record under the key of another segment fails for certain.
 //!
 //! Every later version keeps bytes 0 to 7 and the check at 60 where they are, so that a damaged
-//! version byte is told from a future version.
+//! version byte is told from a future version. A version is read by every later tallyd; what a later version
+//! wrote is refused whole and left as it is (`tests/versions.rs`).
 //!
 //! Must not know of files. Invariant: what `encode` wrote under a key, only that key decodes.
 

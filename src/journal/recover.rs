@@ -7,7 +7,7 @@
 //! | a blank header and no record under its number's key | torn: begun and never written; removed |
 //! | above all others, with a header from below all others and no record under its own key | torn: recycled and never written; removed, or renamed back if it is alone |
 //! | with a header from above all others | torn: recycled and written, the new name was lost; renamed, and what is below it was retired: removed |
-//! | a sound header of a future version, or with unknown flags | refuse to start |
+//! | a sound header of a future version, or with unknown flags | refuse to start; nothing is changed |
 //! | any other unreadable header, or one of another number | corrupt: set aside; its places are kept |
 //! | bytes behind the last valid slot of the newest segment | torn: trimmed |
 //! | a damaged record before that | corrupt: keeps its place, takes its earlier neighbour's time |

@@ -119,6 +119,8 @@ impl<D: Disk> Survey<'_, D> {
     /// Reads every header; removes what was begun and never written.
     pub fn read_headers(&self, listed: &[(String, u64)]) -> Result<(Vec<Found>, Vec<Unreadable>)> {
         let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        // A directory with anything of a later version in it is left as it is: all is read first.
+        let mut never_written = Vec::new();
         for (name, bytes) in listed {
             let Some(number) = name::number_of(name) else {
                 continue;
@@ -141,7 +143,7 @@ impl<D: Disk> Survey<'_, D> {
             };
             let blank = header == [0; HEADER_BYTES];
             if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
-                self.remove(name);
+                never_written.push(name);
                 continue;
             }
             let (name, bytes) = (name.clone(), *bytes);
@@ -152,6 +154,9 @@ impl<D: Disk> Survey<'_, D> {
                 cause,
                 bears,
             });
+        }
+        for name in never_written {
+            self.remove(name);
         }
         Ok((found, unreadable))
     }
