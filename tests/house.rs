@@ -244,3 +244,19 @@ fn unsafe_code_is_forbidden_in_every_crate_of_ours() {
         assert!(text.contains("#![forbid(unsafe_code)]"), "{path}");
     }
 }
+
+#[test]
+fn every_direct_dependency_says_why_it_is_here() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let text = fs::read_to_string(manifest).expect("the manifest");
+    let mut found = 0;
+    for section in ["[dependencies]", "[dev-dependencies]"] {
+        let (_, rest) = text.split_once(section).expect(section);
+        for line in rest.lines().skip(1).take_while(|line| !line.is_empty()) {
+            let reason = line.rsplit_once("# ").map_or("", |(_, reason)| reason);
+            assert!(reason.len() > 4, "{section} gives no reason: {line}");
+            found += 1;
+        }
+    }
+    assert!(found > 15, "the dependencies were found");
+}
