@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What this host allows: whether a check can be made here at all.
 
-usage: scripts/lib/host.py apart|cgroup|quota|loop|ptrace|time|trace
+usage: scripts/lib/host.py apart|boot|cgroup|quota|loop|ptrace|time|trace
 
 Tries it, leaves nothing behind, and says on standard error why not. For scripts/check, which must not call
 a machine broken that merely forbids mounts. Exit status: 0 allowed, 1 not.
@@ -24,6 +24,21 @@ def apart():
     """Processes, mounts and a network of one's own."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     run("unshare", *user, "--net", "--mount", "--pid", "--fork", "--mount-proc", "true")
+
+
+def boot():
+    """A Debian of one's own with systemd as its first process."""
+    if os.geteuid() != 0:
+        raise OSError("root is needed")
+    apart()
+    there = "mount -t tmpfs t /mnt && mkdir /mnt/up /mnt/work /mnt/root"
+    overlay = "mount -t overlay o -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root"
+    run("unshare", "--mount", "--cgroup", "sh", "-c", f"{there} && {overlay}")
+    groups = pathlib.Path("/sys/fs/cgroup")
+    groups = groups if (groups / "cgroup.controllers").exists() else groups / "systemd"
+    group = groups / f"tallyd-host-{os.getpid()}"
+    group.mkdir()
+    group.rmdir()
 
 
 def cgroup():
@@ -72,7 +87,7 @@ def trace():
 
 
 if __name__ == "__main__":
-    probes = {probe.__name__: probe for probe in (apart, cgroup, quota, loop, ptrace, time, trace)}
+    probes = {probe.__name__: probe for probe in (apart, boot, cgroup, quota, loop, ptrace, time, trace)}
     if len(sys.argv) != 2 or sys.argv[1] not in probes:
         sys.exit(f"host: one of {', '.join(probes)} is needed")
     try:
