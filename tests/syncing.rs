@@ -123,6 +123,18 @@ fn failed_sync_covers_nothing_and_is_not_taken_up_by_the_next() {
 }
 
 #[test]
+fn segment_whose_sync_has_failed_takes_no_more_hits() {
+    let mut rig = open(EVERY);
+    rig.hit_now(2);
+    rig.disk.faults(|faults| faults.once(Op::SyncFile, 1, EIO));
+    assert_eq!(sync(&mut rig), (None, 1));
+    assert_eq!(sync(&mut rig), (None, 0), "it is never tried again");
+    rig.hit_now(1);
+    assert_eq!(rig.status().segment_count, 2);
+    assert_eq!(sync(&mut rig), (Some(3), 1));
+}
+
+#[test]
 fn policy_of_never_asks_for_no_sync() {
     let mut rig = open(SyncPolicy::Never);
     for _ in 0..3 {
