@@ -44,7 +44,7 @@ impl Range {
         if (self.low..self.high).contains(&place) {
             let found = segment.stamp_at(file, place)?;
             if found <= stamp {
-                (self.low, self.low_stamp) = (place + 1, found);
+                (self.low, self.low_stamp) = (place, found);
             } else {
                 (self.high, self.high_stamp) = (place, found);
             }
