@@ -33,17 +33,24 @@ container=other exec /lib/systemd/systemd --log-target=null --show-status=no sys
 """
 
 
-def bootstrapped(place, suite="bookworm"):
-    """A directory with a Debian that has little more than systemd, made once and kept as an archive at `place`."""
-    archive = place / f"{suite}.tar"
+def bootstrapped(place, *packages, suite="bookworm"):
+    """An archive of a Debian with its least packages and these, made once and kept in `place`."""
+    archive = place / f"{'-'.join((suite, *packages))}.tar"
     if not archive.exists():
         if not shutil.which("mmdebstrap"):
             raise Failure("mmdebstrap is missing: apt-get install mmdebstrap")
         place.mkdir(parents=True, exist_ok=True)
         made = archive.with_suffix(".part.tar")
-        run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd-sysv,dbus", suite, made], patience_s=600)
+        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite, made], patience_s=600)
         made.rename(archive)
     return archive
+
+
+def unpacked(archive, to):
+    """The directory `to`, with what is in an archive."""
+    to.mkdir()
+    run(["tar", "--extract", "--numeric-owner", "--file", archive, "--directory", to], patience_s=300)
+    return to
 
 
 def run(words, patience_s=COMMAND_S, **more):
@@ -65,6 +72,7 @@ class Root:
         for name in ("changed", "work", "root"):
             (here / name).mkdir()
         mount("-t", "overlay", "overlay", "-o", f"lowerdir={below},upperdir={self.changed},workdir={here / 'work'}", self.at)
+        mount("-t", "proc", "proc", self.at / "proc")
         for name in ("run", "tmp", "dev"):
             mount("-t", "tmpfs", "tmpfs", self.at / name)
         for device in DEVICES:
