@@ -265,9 +265,7 @@ impl<D: Disk> Journal<D> {
             hits <= TURN_HITS_MAX,
             "a turn has at most {TURN_HITS_MAX} hits, not {hits}"
         );
-        if !self.leftover.is_empty() {
-            self.is_rid_of_leftover();
-        }
+        self.is_rid_of_leftover();
         if self.active.as_ref().is_some_and(|active| {
             let room = self
                 .limits
