@@ -19,7 +19,6 @@ BOOT_S, COMMAND_S = 60, 120
 FIRST = """set -e
 cd "$1"
 mount -t proc proc proc
-mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs sys/fs/cgroup
 case $2 in
 unified) mount -t cgroup2 cgroup2 sys/fs/cgroup ;;
@@ -73,6 +72,7 @@ class Root:
             (here / name).mkdir()
         mount("-t", "overlay", "overlay", "-o", f"lowerdir={below},upperdir={self.changed},workdir={here / 'work'}", self.at)
         mount("-t", "proc", "proc", self.at / "proc")
+        mount("-t", "sysfs", "-o", "ro", "sysfs", self.at / "sys")
         for name in ("run", "tmp", "dev"):
             mount("-t", "tmpfs", "tmpfs", self.at / name)
         for device in DEVICES:
