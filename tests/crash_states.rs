@@ -134,10 +134,8 @@ impl Walk<'_> {
             let killed = bounds(End::Killed, after.written, after, true);
             self.visit(&device.written(), &killed);
             device.cuts(&mut chance, |files, is_even| {
-                // What a failed sync has lost is missing for good and said to be; and where nothing
-                // is ever synced, names may be several rotations behind.
-                let is_synced = self.plan.policy != SyncPolicy::Never && self.plan.fails.is_none();
-                let is_even = is_even && is_synced;
+                // What a failed sync has lost is missing for good and said to be.
+                let is_even = is_even && self.plan.fails.is_none();
                 self.visit(files, &bounds(End::Cut, after.covered, after, is_even));
             });
         }

@@ -44,7 +44,7 @@ pub struct Bounds {
     pub ceiling: u64,
     /// When the process ended.
     pub now: Stamp,
-    /// Whether all bytes came through, if not all names: then there is nothing to report.
+    /// Whether nothing is missing, though names may be: then there is nothing to report.
     pub is_even: bool,
     /// Where and when two hits were counted between the two cuts.
     pub later: Option<(u64, Stamp)>,

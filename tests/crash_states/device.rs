@@ -127,8 +127,9 @@ impl Device {
         torn.collect()
     }
 
-    /// Hands every state that a cut of the power may leave to `visit`, and whether all that was
-    /// written came through and at most names did not.
+    /// Hands every state that a cut of the power may leave to `visit`, and whether nothing of it is missing:
+    /// all that was written came through, and what names did not can be told from what is in the files. A
+    /// new file whose name is lost is gone; a recycled one behind it still has its old name, and shows the gap.
     pub fn cuts(&mut self, chance: &mut Chance, mut visit: impl FnMut(&Files, bool)) {
         for inode in self
             .inodes
@@ -140,6 +141,9 @@ impl Device {
         let all: Vec<&[Arc<Content>]> = self.inodes.iter().map(|inode| &*inode.states).collect();
         for reached in 0..=self.name_changes.len() {
             let named = self.named(reached);
+            let mut lost = self.name_changes[reached..].iter();
+            let has_gap = lost.any(|change| matches!(change, NameChange::Set(..)))
+                && lost.any(|change| matches!(change, NameChange::Move(..)));
             // With the others all as they were, or all as they are, each goes through its states.
             for others in 0..2 {
                 let state =
@@ -148,7 +152,7 @@ impl Device {
                     .iter()
                     .map(|(name, inode)| (name.clone(), state(*inode)))
                     .collect();
-                visit(&files, others == 1);
+                visit(&files, others == 1 && !has_gap);
                 for (place, (_, inode)) in named.iter().enumerate() {
                     let kept = Arc::clone(&files[place].1);
                     for content in all[*inode] {
