@@ -19,6 +19,9 @@ use tallyd::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 
 /// How long a server is left standing with what has arrived.
 const STILL_NS: u64 = 50 * MILLISECOND_NS;
+/// By how much a stamp of the kernel may be too early, as `src/front/pool/arrival.rs` says.
+const ERROR_NS_MAX: u64 = 6_000;
+const TRIES: u32 = 10;
 
 /// Stops every thread of `server` where it is.
 fn hold(server: &Server) {
@@ -53,52 +56,73 @@ fn stamps(data: &Path) -> Vec<Stamp> {
         .collect()
 }
 
-/// Hits two connections of a server that stands still, the second one first, and lets it go on. Gives the
-/// stamps, and the instants between which the first was sent, the second was, and the server stood still.
-fn stamped_while_still(flags: &[&str]) -> (Vec<Stamp>, [Stamp; 4]) {
+/// What is known of two hits that came while a server stood still.
+#[derive(Debug)]
+struct Still {
+    /// Their stamps, in the order in which they were sent.
+    stamps: [Stamp; 2],
+    /// Before each was sent.
+    sent_at: [Stamp; 2],
+    /// Before the server went on.
+    ended_at: Stamp,
+    /// When both were answered.
+    answered_at: Stamp,
+}
+
+/// Hits two connections of a server that stands still, the second one first, and lets it go on.
+fn stamped_while_still(flags: &[&str]) -> Still {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path(), flags);
     let [mut one, mut other] = [(); 2].map(|()| Client::connect(server.address).expect("a server"));
     assert_eq!(one.hit().expect("an answer"), 1);
     assert_eq!(other.hit().expect("an answer"), 2);
     hold(&server);
-    let began = SystemClock.now();
-    other.send(GET).expect("the kernel takes it");
-    let between = SystemClock.now();
-    one.send(GET).expect("the kernel takes it");
-    let sent = SystemClock.now();
-    while SystemClock.now() < sent.after(STILL_NS) {}
-    let ended = SystemClock.now();
+    let sent_at = [&mut other, &mut one].map(|client| {
+        let now = SystemClock.now();
+        client.send(GET).expect("the kernel takes it");
+        now
+    });
+    let begins_at = SystemClock.now();
+    while SystemClock.now() < begins_at.after(STILL_NS) {}
+    let ended_at = SystemClock.now();
     server.signal(Signal::CONT);
-    let first = other.receive(false).expect("an answer").tally();
-    let second = one.receive(false).expect("an answer").tally();
-    assert_eq!((first, second), (3, 4), "the order of arrival");
+    let tallies = [&mut other, &mut one].map(|client| {
+        let answer = client.receive(false).expect("an answer");
+        answer.tally()
+    });
+    assert_eq!(tallies, [3, 4], "the order of arrival");
+    let answered_at = SystemClock.now();
     server.stop();
-    (stamps(data.path()), [began, between, sent, ended])
+    let [_, _, first, second] = stamps(data.path())[..] else {
+        panic!("not four hits")
+    };
+    Still {
+        stamps: [first, second],
+        sent_at,
+        ended_at,
+        answered_at,
+    }
 }
 
 #[test]
 fn a_hit_has_the_stamp_of_its_arrival_when_the_kernel_is_asked() {
-    let (stamps, [began, between, _, ended]) = stamped_while_still(&["--stamp", "kernel"]);
-    let [_, _, first, second] = stamps[..] else {
-        panic!("four hits: {stamps:?}")
-    };
-    // Arrival is behind the beginning of sending, but need not be before its end.
-    assert!((began..ended).contains(&first), "{began}, {first}, {ended}");
-    assert!(
-        (between..ended).contains(&second),
-        "{between}, {second}, {ended}"
-    );
+    // Where the clocks cannot be read together at that moment, it has that of its read.
+    let placed = (0..TRIES).find(|_| {
+        let still = stamped_while_still(&["--stamp", "kernel"]);
+        for (stamp, sent_at) in still.stamps.into_iter().zip(still.sent_at) {
+            let earliest = sent_at.before(ERROR_NS_MAX);
+            assert!((earliest..still.answered_at).contains(&stamp), "{still:?}");
+        }
+        still.stamps.iter().all(|stamp| *stamp < still.ended_at)
+    });
+    assert!(placed.is_some(), "none of {TRIES} arrivals was placed");
 }
 
 #[test]
 fn a_hit_has_the_stamp_of_its_read_by_default() {
-    let (stamps, [.., ended]) = stamped_while_still(&[]);
-    assert_eq!(stamps.len(), 4);
-    assert!(
-        stamps[2] >= ended && stamps[3] >= stamps[2],
-        "{stamps:?}, {ended}"
-    );
+    let still = stamped_while_still(&[]);
+    assert!(still.stamps[0] >= still.ended_at, "{still:?}");
+    assert!(still.stamps[1] >= still.stamps[0], "{still:?}");
 }
 
 #[test]
