@@ -435,6 +435,26 @@ mod tests {
     }
 
     #[test]
+    fn names_are_given_and_taken_in_our_directory_as_long_as_it_is_ours() {
+        let root = root();
+        let data = root.path().join("data");
+        let disk = RealDisk::open(&data).expect("a directory");
+        assert_eq!(disk.path("one"), data.join("one").display().to_string());
+        drop(disk.create("one").expect("a file"));
+        let error = disk.create("one").expect_err("it is there");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        disk.rename("one", "two").expect("a file");
+        assert!(!data.join("one").exists() && data.join("two").exists());
+        disk.remove("two").expect("a file");
+        assert!(!data.join("two").exists());
+        Disk::sync(&disk).expect("a directory");
+        // Another one in its place, with a lock of its own.
+        fs::rename(&data, root.path().join("away")).expect("a move");
+        let _other = RealDisk::open(&data).expect("a directory");
+        assert!(disk.is_in_place().is_err() && Disk::sync(&disk).is_err());
+    }
+
+    #[test]
     fn file_in_the_place_of_the_directory_is_told_as_what_it_is() {
         let root = root();
         let data = root.path().join("data");
