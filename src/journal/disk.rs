@@ -455,6 +455,23 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_written_read_and_cut_off_where_they_are_to_be() {
+        let root = root();
+        let disk = RealDisk::open(root.path()).expect("a directory");
+        let file = disk.create("one").expect("a file");
+        assert_eq!(DiskFile::write_at(&file, b"56789", 5).expect("room"), 5);
+        let mut bytes = [1; 4];
+        assert_eq!(DiskFile::read_at(&file, &mut bytes, 3).expect("bytes"), 4);
+        assert_eq!(&bytes, b"\0\x0056");
+        for length in [7, 12] {
+            DiskFile::set_len(&file, length).expect("room");
+            let listed = Disk::list(&disk).expect("files");
+            assert!(listed.contains(&("one".to_owned(), length)));
+        }
+        DiskFile::sync(&file).expect("a file");
+    }
+
+    #[test]
     fn file_in_the_place_of_the_directory_is_told_as_what_it_is() {
         let root = root();
         let data = root.path().join("data");
