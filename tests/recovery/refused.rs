@@ -63,6 +63,23 @@ fn directory_that_cannot_be_changed_gives_the_same_count() {
 }
 
 #[test]
+fn file_that_cannot_be_set_aside_is_said_to_be_where_it_is() {
+    for (fails, said) in [(false, "; set aside as "), (true, "; left where it is")] {
+        let written = Written::harmed(SEALED, |bytes| bytes[9] ^= 1);
+        if fails {
+            written
+                .disk
+                .faults(|faults| faults.once(Op::Rename, 1, EIO));
+        }
+        let rig = written.open();
+        let finding = rig.recovered.findings.join("\n");
+        assert!(finding.contains(said), "{finding}");
+        assert_eq!(rig.disk.names().contains(&named(SEALED)), fails);
+        assert_eq!(rig.recovered.end, TOTAL);
+    }
+}
+
+#[test]
 fn unreadable_directory_or_file_refuses_the_start() {
     for op in [Op::List, Op::Open, Op::Read] {
         for nth in 1..100 {
