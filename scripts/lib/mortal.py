@@ -30,7 +30,7 @@ class Life:
         self.pid = self.process.pid
 
     def line(self):
-        """What it says once it serves: sets `port`, `recovered`, `tally`, `trimmed`."""
+        """What it says once it serves: sets `port`, `recovered`, `tally`, `is_estimated`, `trimmed`."""
         heard = select.select([self.process.stdout], [], [], START_S)[0]
         said = self.process.stdout.readline().decode() if heard else ""
         found = LINE.match(said)
@@ -39,7 +39,7 @@ class Life:
             raise Failure(f"tallyd does not start: {said}{self.said()}")
         self.lined_ns = now_ns()
         self.port, self.recovered, self.tally = (int(found[index]) for index in (1, 2, 3))
-        self.trimmed = int(found[5] or 0)
+        self.is_estimated, self.trimmed = bool(found[4]), int(found[5] or 0)
 
     def said(self):
         """Its lines on standard error."""
