@@ -7,7 +7,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 use support::client::{Client, GET, hit};
+use support::ones::serve;
 use support::server::Server;
+use tallyd::front::pool::limits::Limits;
+use tallyd::stamp::SECOND_NS;
 
 #[test]
 fn a_slow_head_is_refused_with_408_and_trickling_does_not_put_it_off() {
@@ -46,6 +49,27 @@ fn a_head_begun_behind_a_hit_is_refused_with_408_too() {
     assert_eq!(client.receive(false).expect("an answer").status, 408);
     assert!(client.is_closed());
     server.stop();
+}
+
+#[test]
+fn heads_that_wait_for_their_turn_have_their_time_from_that_turn_on() {
+    const HEADS: usize = 4;
+    let limits = Limits {
+        idle_ns_max: SECOND_NS,
+        pass_hits_max: 1,
+        ..Limits::DEFAULT
+    };
+    // All heads come in one read; each but the first waits for more than half of the time.
+    let (front, address, _clock) = serve(1, limits, SECOND_NS * 6 / 10);
+    let mut client = Client::connect(address).expect("the pool listens");
+    client.send(&GET.repeat(HEADS)).expect("requests");
+    for number in 1..=HEADS {
+        let answer = client.receive(false);
+        assert_eq!(answer.map(|it| it.tally()).ok(), Some(1), "head {number}");
+    }
+    assert_eq!(client.hit().expect("it is still there"), 1);
+    drop(client);
+    front.stop();
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod client;
 pub mod disk;
 pub mod fault;
 pub mod ledger;
+pub mod ones;
 pub mod rig;
 pub mod seed;
 pub mod server;

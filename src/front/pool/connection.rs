@@ -46,9 +46,9 @@ pub struct Connection {
     pub task: Option<Box<dyn Task>>,
     /// How that is to be told.
     pub form: Form,
-    /// When the last read returned that gave bytes.
-    pub read_at: Stamp,
-    /// The stamp of those bytes.
+    /// When it last had its turn: when its read returned, or without one was due.
+    pub turn_at: Stamp,
+    /// The stamp of the last bytes that were read.
     pub came_at: Stamp,
     /// When patience ends.
     pub deadline: Stamp,
@@ -80,7 +80,7 @@ impl Connection {
             talk: Talk::new(),
             task: None,
             form: Form::LAST,
-            read_at: Stamp::MIN,
+            turn_at: Stamp::MIN,
             came_at: Stamp::MIN,
             deadline,
             is_behind: false,
@@ -149,6 +149,7 @@ impl Connection {
         self.input.clear();
         // A client that has closed its side, or is gone, has its turns for all that it sent before.
         if self.is_behind || !self.is_readable {
+            self.turn_at = clock.now();
             return Ok(Received::Bytes(left));
         }
         let room = &mut buffer[left..];
@@ -157,13 +158,13 @@ impl Connection {
             None => self.stream.read(room).map(|more| (more, None)),
             Some(_) => read_stamped(&self.stream, room),
         };
+        self.turn_at = clock.now();
         let more = match read {
             Ok((0, _)) => return Ok(Received::End),
             Ok((more, wall_ns)) => {
-                self.read_at = clock.now();
                 self.came_at = match (arrivals, wall_ns) {
-                    (Some(arrivals), Some(wall_ns)) => arrivals.place(wall_ns, self.read_at),
-                    _ => self.read_at,
+                    (Some(arrivals), Some(wall_ns)) => arrivals.place(wall_ns, self.turn_at),
+                    _ => self.turn_at,
                 };
                 more
             }

@@ -147,7 +147,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
         // Whatever is owed has its time from its beginning on, however it trickles in.
         let owes = connection.talk.owes();
         if (owes != owed || heard.head_count > 0) && !connection.has_ended {
-            connection.deadline = connection.read_at.after(shared.limits.patience_ns(owes));
+            connection.deadline = connection.turn_at.after(shared.limits.patience_ns(owes));
         }
         let answer_count = pass.answers.len() - before;
         let hit_count = match connection.side {
