@@ -21,7 +21,7 @@ use crate::notation::{duration, parse_duration};
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use table::{FLAGS, Flag, Takes, front_names, help, variable};
+use table::{FLAGS, Flag, Takes, help, variable};
 
 /// What `tallyd` serves with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,30 +281,33 @@ fn directory(given: &Given) -> Result<PathBuf> {
     Ok(PathBuf::from(&given.value))
 }
 
-fn front_kind(given: &Given) -> Result<front::Kind> {
+/// The one of `all` with the name that was given; `else_is` is what any other name is.
+fn named<T: Copy, const N: usize>(
+    given: &Given,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+    else_is: &str,
+) -> Result<T> {
     let text = given.text()?;
-    let named = front::Kind::ALL
-        .into_iter()
-        .find(|kind| kind.name() == text);
-    named.ok_or_else(|| {
-        given.error(format!(
-            "'{text}' is no front, there are: {}",
-            front_names()
-        ))
+    let found = all.into_iter().find(|it| name(*it) == text);
+    found.ok_or_else(|| {
+        let names = all.map(name).join(", ");
+        given.error(format!("'{text}' is {else_is}: {names}"))
     })
 }
 
+fn front_kind(given: &Given) -> Result<front::Kind> {
+    let all = front::Kind::ALL;
+    named(given, all, front::Kind::name, "no front, there are")
+}
+
 fn stamping(given: &Given, front: front::Kind) -> Result<front::Stamping> {
-    let text = given.text()?;
-    let named = front::Stamping::ALL
-        .into_iter()
-        .find(|stamping| stamping.name() == text);
-    match named {
-        None => Err(given.error(format!("'{text}' is none of these: read, kernel"))),
-        Some(front::Stamping::Kernel) if front != front::Kind::Pool => {
+    let all = front::Stamping::ALL;
+    match named(given, all, front::Stamping::name, "none of these")? {
+        front::Stamping::Kernel if front != front::Kind::Pool => {
             Err(given.error("only the pool front has kernel stamps"))
         }
-        Some(stamping) => Ok(stamping),
+        stamping => Ok(stamping),
     }
 }
 

@@ -212,7 +212,7 @@ pub const FLAGS: [Flag; 17] = [
 ];
 
 /// The fronts there are.
-pub fn front_names() -> String {
+fn front_names() -> String {
     front::Kind::ALL.map(front::Kind::name).join(", ")
 }
 

@@ -20,6 +20,7 @@ use crate::front::REFUSED_TEXT;
 use crate::front::gauges::{Gauges, Side};
 use crate::hit::{BATCH_HITS_MAX, Batch, Gone, Hit, Verdict};
 use crate::stamp::Stamp;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// How much is read from a connection at once, beside a head that is not complete yet. What one pass
@@ -41,9 +42,8 @@ pub struct Pass {
 /// What one connection has said in a pass.
 struct Spoken {
     key: usize,
-    /// Where its answers begin among those of the pass.
-    first: usize,
-    answer_count: usize,
+    /// Where its answers are among those of the pass.
+    answers: Range<usize>,
     hit_count: usize,
     /// The stamp of the read that completed its hits.
     stamp: Stamp,
@@ -149,16 +149,15 @@ impl<C: Clock, K: Count> Worker<C, K> {
         if (owes != owed || heard.head_count > 0) && !connection.has_ended {
             connection.deadline = connection.turn_at.after(shared.limits.patience_ns(owes));
         }
-        let answer_count = pass.answers.len() - before;
+        let answers = before..pass.answers.len();
         let hit_count = match connection.side {
             Side::Hits => heard.head_count,
             Side::Operator => 0,
         };
-        if answer_count > 0 {
+        if !answers.is_empty() {
             pass.spoken.push(Spoken {
                 key,
-                first: before,
-                answer_count,
+                answers,
                 hit_count,
                 stamp: connection.came_at,
             });
@@ -188,8 +187,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
         };
         let mut hits = batch.map(|batch| batch.hits().iter());
         for spoken in self.pass.spoken.drain(..) {
-            let answers = &self.pass.answers[spoken.first..][..spoken.answer_count];
-            let answers = answers.iter().copied();
+            let answers = self.pass.answers[spoken.answers].iter().copied();
             let Some(connection) = self.connections.get_mut(spoken.key) else {
                 continue;
             };
