@@ -14,25 +14,28 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::sockopt::Timestamping;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt};
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, IoSliceMut, Read, Write};
+use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use support::client::{Client, GET};
+use support::server::{Server, stamps};
 use tallyd::clock::{Clock, SystemClock};
-use tallyd::stamp::Anchor;
+use tallyd::stamp::{Anchor, Stamp};
 
 /// Anything that makes a figure worthless.
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const TALLYD: &str = env!("CARGO_BIN_EXE_tallyd");
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Between two probes: longer than a pass takes.
 const PAUSE: Duration = Duration::from_micros(500);
 /// How long a probe may be without an answer.
@@ -63,66 +66,32 @@ const QUICK: Scale = Scale {
 };
 
 /// A server on a directory of its own.
-struct Server {
-    child: Child,
+struct Life {
     data: tempfile::TempDir,
-    address: SocketAddr,
+    server: Server,
 }
 
-impl Server {
+impl Life {
     fn start(front: &str, stamp: &str) -> Outcome<Self> {
         let data = tempfile::tempdir()?;
-        let mut child = Command::new(TALLYD)
-            .args(["--listen", "127.0.0.1:0", "--operator", "none"])
-            .args(["--window", "1h", "--front", front, "--stamp", stamp])
-            .arg("--data")
-            .arg(data.path())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        let address = line
-            .strip_prefix("listening on ")
-            .and_then(|rest| rest.split(',').next())
-            .ok_or("the server does not start")?
-            .parse()?;
-        Ok(Self {
-            child,
-            data,
-            address,
-        })
+        let server = Server::start(data.path(), &["--front", front, "--stamp", stamp]);
+        Ok(Self { data, server })
     }
 
     /// CPU time of all its threads, in nanoseconds.
     fn cpu_ns(&self) -> Outcome<u64> {
         let mut sum = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.server.pid().as_raw_pid()))? {
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
             sum += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
         }
         Ok(sum)
     }
 
-    /// Ends it; the stamps of all its hits in nanoseconds, oldest first.
-    fn stamps(mut self) -> Outcome<Vec<i64>> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        if !self.child.wait()?.success() {
-            return Err("the server fails".into());
-        }
-        let mut dump = Command::new(TALLYD);
-        dump.args(["dump", "--format", "csv"]).arg(self.data.path());
-        let text = String::from_utf8(dump.output()?.stdout)?;
-        let of = |line: &str| line.rsplit(',').next().unwrap_or_default().parse::<i64>();
-        Ok(text.lines().skip(1).map(of).collect::<Result<_, _>>()?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // One that has ended is not there to be ended.
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
+    /// Ends it; the stamps of all its hits, oldest first.
+    fn stamps(self) -> Vec<Stamp> {
+        self.server.stop();
+        stamps(self.data.path())
     }
 }
 
@@ -180,30 +149,11 @@ fn between_ends(count: usize) -> Outcome<Vec<i64>> {
     std::thread::sleep(Duration::from_millis(100));
     (0..count)
         .map(|_| {
-            sender.write_all(REQUEST)?;
+            sender.write_all(GET)?;
             let left = stamp_ns(&sender, MsgFlags::MSG_ERRQUEUE)?;
             Ok(stamp_ns(&receiver, MsgFlags::empty())? - left)
         })
         .collect()
-}
-
-/// Reads one answer; the tally in it.
-fn tally(stream: &mut TcpStream) -> Outcome<usize> {
-    let mut answer = Vec::new();
-    let mut bytes = [0; 512];
-    while !answer.ends_with(b"\n") || answer.ends_with(b"\r\n") {
-        match stream.read(&mut bytes)? {
-            0 => return Err("a probe was not answered".into()),
-            read => answer.extend_from_slice(&bytes[..read]),
-        }
-    }
-    let answer = String::from_utf8(answer)?;
-    Ok(answer
-        .trim_end()
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .parse()?)
 }
 
 /// Keeps one request under way on each of so many connections until `done`.
@@ -215,7 +165,7 @@ fn load(address: SocketAddr, connections: usize, done: &AtomicBool) -> Outcome<(
         client.set_nodelay(true)?;
         poll.registry()
             .register(&mut client, Token(place), Interest::READABLE)?;
-        client.write_all(REQUEST)?;
+        client.write_all(GET)?;
         clients.push(client);
     }
     let mut events = Events::with_capacity(connections.max(1));
@@ -227,7 +177,7 @@ fn load(address: SocketAddr, connections: usize, done: &AtomicBool) -> Outcome<(
             match client.read(&mut bytes) {
                 Ok(0) => return Err("a connection under load ends".into()),
                 // An answer is less than one segment, and comes whole.
-                Ok(_) => client.write_all(REQUEST)?,
+                Ok(_) => client.write_all(GET)?,
                 Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
                 Err(cause) => return Err(cause.into()),
             }
@@ -238,23 +188,23 @@ fn load(address: SocketAddr, connections: usize, done: &AtomicBool) -> Outcome<(
 
 /// How far the stamps of so many probes lie behind their sending, in nanoseconds.
 fn lags(front: &str, stamp: &str, connections: usize, probes: usize) -> Outcome<Vec<i64>> {
-    let server = Server::start(front, stamp)?;
-    let mut probe = TcpStream::connect(server.address)?;
-    probe.set_nodelay(true)?;
-    probe.set_read_timeout(Some(PATIENCE))?;
-    stamped(&probe, TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE)?;
+    let life = Life::start(front, stamp)?;
+    let address = life.server.address;
+    let mut probe = Client::connect(address)?;
+    let socket = probe.writer()?;
+    stamped(&socket, TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE)?;
     let done = Arc::new(AtomicBool::new(false));
     let loading = std::thread::spawn({
-        let (address, done) = (server.address, Arc::clone(&done));
+        let done = Arc::clone(&done);
         move || load(address, connections, &done).map_err(|error| error.to_string())
     });
     let before = anchor();
     let mut sent = Vec::with_capacity(probes);
     for _ in 0..probes {
         std::thread::sleep(PAUSE);
-        probe.write_all(REQUEST)?;
-        let left_ns = stamp_ns(&probe, MsgFlags::MSG_ERRQUEUE)?;
-        sent.push((left_ns, tally(&mut probe)?));
+        probe.send(GET)?;
+        let left_ns = stamp_ns(&socket, MsgFlags::MSG_ERRQUEUE)?;
+        sent.push((left_ns, probe.receive(false)?.tally()));
     }
     let after = anchor();
     done.store(true, Ordering::Relaxed);
@@ -262,29 +212,30 @@ fn lags(front: &str, stamp: &str, connections: usize, probes: usize) -> Outcome<
     if before.wall_at(after.at).abs_diff(after.wall_ns) > STEP_NS_MIN {
         return Err("the wall clock was stepped meanwhile".into());
     }
-    let stamps = server.stamps()?;
-    let lag = |(left_ns, tally): (i64, usize)| {
+    let stamps = life.stamps();
+    let lag = |(left_ns, tally): (i64, u64)| {
         let stamp = stamps
-            .get(tally.wrapping_sub(1))
+            .get(tally as usize - 1)
             .ok_or("a tally without a hit")?;
-        Ok(stamp - before.stamp_at(left_ns).ns())
+        Ok(stamp.ns() - before.stamp_at(left_ns).ns())
     };
     sent.into_iter().map(lag).collect()
 }
 
 /// Hits under load for a while, and the CPU for each in nanoseconds.
 fn cost_ns(stamp: &str, round: Duration) -> Outcome<f64> {
-    let server = Server::start("pool", stamp)?;
+    let life = Life::start("pool", stamp)?;
+    let address = life.server.address;
     let done = AtomicBool::new(false);
     let cpu_ns = std::thread::scope(|scope| {
-        let loading = scope
-            .spawn(|| load(server.address, CONNECTIONS, &done).map_err(|error| error.to_string()));
+        let loading =
+            scope.spawn(|| load(address, CONNECTIONS, &done).map_err(|error| error.to_string()));
         std::thread::sleep(round);
         done.store(true, Ordering::Relaxed);
         loading.join().map_err(|_| "the load panics")??;
-        server.cpu_ns()
+        life.cpu_ns()
     })?;
-    Ok(cpu_ns as f64 / server.stamps()?.len() as f64)
+    Ok(cpu_ns as f64 / life.stamps().len() as f64)
 }
 
 /// A row of microseconds.

@@ -10,10 +10,8 @@ mod support;
 
 use rustix::process::Signal;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use support::client::{Client, GET};
-use support::server::{Server, TALLYD};
+use support::server::{Server, stamps};
 use tallyd::clock::{Clock, SystemClock};
 use tallyd::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 
@@ -39,21 +37,6 @@ fn hold(server: &Server) {
     while !is_held() {
         assert!(SystemClock.now() < patience, "it does not stand still");
     }
-}
-
-/// Stamps of all hits in a journal, oldest first.
-fn stamps(data: &Path) -> Vec<Stamp> {
-    let output = Command::new(TALLYD)
-        .args(["dump", "--format", "csv"])
-        .arg(data)
-        .output()
-        .expect("a dump");
-    let text = String::from_utf8(output.stdout).expect("text");
-    let stamp_of = |line: &str| line.rsplit(',').next().and_then(|ns| ns.parse().ok());
-    text.lines()
-        .skip(1)
-        .map(|line| Stamp::from_ns(stamp_of(line).expect("a stamp")))
-        .collect()
 }
 
 /// What is known of two hits that came while a server stood still.

@@ -1,6 +1,6 @@
 //! A real server: the binary under test as a process of its own, on a port of its own.
 //!
-//! Owns starting, signalling and ending it. The port is 0 and is read from the line that the server
+//! Owns starting, signalling and ending it, and asking for what it has left. The port is 0 and is read from the line that the server
 //! prints once it serves, so that nothing has to be waited for. What it says on standard error is
 //! kept and comes with its end.
 //!
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use tallyd::stamp::Stamp;
 
 /// The binary under test.
 pub const TALLYD: &str = env!("CARGO_BIN_EXE_tallyd");
@@ -165,4 +166,19 @@ impl Drop for Server {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// Stamps of all hits in the journal in `data`, oldest first, as its own tool dumps them.
+pub fn stamps(data: &Path) -> Vec<Stamp> {
+    let output = Command::new(TALLYD)
+        .args(["dump", "--format", "csv"])
+        .arg(data)
+        .output()
+        .expect("a dump");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let stamp_of = |line: &str| line.rsplit(',').next().and_then(|ns| ns.parse().ok());
+    text.lines()
+        .skip(1)
+        .map(|line| Stamp::from_ns(stamp_of(line).expect("a stamp")))
+        .collect()
 }
