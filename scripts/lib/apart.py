@@ -17,6 +17,12 @@ def is_here():
     return MARK in os.environ
 
 
+def command():
+    """What is put before a command that is to run in one."""
+    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", *own, "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
 def go():
     """Goes on in a place apart: this very program is run again there, and ends here with its status.
 
@@ -27,8 +33,7 @@ def go():
         return pathlib.Path(here)
     if not shutil.which("unshare"):
         raise Failure("unshare is missing: apt-get install util-linux")
-    words = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    words += [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    words = command()
     probe = subprocess.run([*words, "true"], capture_output=True, text=True)
     if probe.returncode:
         raise Failure(f"this host allows no place apart: {probe.stderr.strip()}")

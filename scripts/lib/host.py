@@ -22,8 +22,9 @@ def run(*command):
 
 def apart():
     """Processes, mounts and a network of one's own."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    run("unshare", *user, "--net", "--mount", "--pid", "--fork", "--mount-proc", "true")
+    from apart import command
+
+    run(*command(), "true")
 
 
 def boot():
