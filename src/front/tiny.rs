@@ -20,7 +20,7 @@
 //!
 //! Must not know what becomes of a batch. Invariant: a worker has one hit under way at the most.
 
-use super::{Front, Plan, REFUSED_TEXT};
+use super::{EVERY_ANSWER, Front, Plan, REFUSED_TEXT};
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -49,6 +49,9 @@ const PATROL: Duration = Duration::from_millis(5);
 const RETRY_NS: u64 = 100 * MILLISECOND_NS;
 /// Descriptors that must be free before a server is built: a connection takes two, and one to spare.
 const DESCRIPTORS_MIN: usize = 3;
+
+/// Header lines of every answer besides [`EVERY_ANSWER`].
+const COMMON: &str = "Server: tallyd\r\nContent-Type: text/plain; charset=utf-8\r\n";
 
 struct TinyFront {
     shared: Arc<Shared>,
@@ -117,11 +120,9 @@ pub fn start<C: Clock>(plan: Plan<C>) -> Result<Box<dyn Front>> {
             servers: Vec::with_capacity(SERVERS_MAX),
             line: plan.inlet.line(),
             clock: plan.clock.clone(),
-            headers: [
-                ("Content-Type", "text/plain; charset=utf-8"),
-                ("Server", "tallyd"),
-            ]
-            .map(|(name, value)| Header::from_bytes(name, value).expect("a legal header")),
+            headers: (COMMON.lines().chain(EVERY_ANSWER.lines()))
+                .map(|line| line.parse().expect("a legal header"))
+                .collect(),
         };
         workers.push(
             shared
@@ -184,7 +185,7 @@ struct Worker<C> {
     servers: Vec<Arc<Server>>,
     line: Line,
     clock: C,
-    headers: [Header; 2],
+    headers: Vec<Header>,
 }
 
 impl<C: Clock> Worker<C> {
@@ -256,7 +257,7 @@ impl<C: Clock> Worker<C> {
             respond_and_stay(request, status, &text)
         } else {
             let body = text.as_bytes();
-            let (status, headers) = (StatusCode(status), self.headers.to_vec());
+            let (status, headers) = (StatusCode(status), self.headers.clone());
             request.respond(Response::new(status, headers, body, Some(body.len()), None))
         };
         counted.map(|_| ())
@@ -309,8 +310,8 @@ fn respond_and_stay(request: Request, status: u16, text: &str) -> io::Result<()>
     let mut writer = request.into_writer();
     write!(
         writer,
-        "HTTP/1.0 {status} {reason}\r\nConnection: keep-alive\r\nServer: tallyd\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
+        "HTTP/1.0 {status} {reason}\r\nConnection: keep-alive\r\n{COMMON}{EVERY_ANSWER}\
+         Content-Length: {length}\r\n\r\n{body}"
     )?;
     writer.flush()
 }

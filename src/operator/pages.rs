@@ -26,7 +26,7 @@ pub const PAGE: Page = Page {
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
         "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-tU50shvipHabYj/p5rF3iYdDC3w5tIOwbwEGdvXcptU='; script-src 'sha256-487quB30+fN84fN3uvRInAY28X82XhG58CAgA/GURMs='\r\n",
-        "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+        "Referrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
 };

@@ -4,10 +4,12 @@
 //! formatted once a second, so that a tally costs two copies and its digits.
 //!
 //! Must not know what is counted, or of connections. Invariant: every response says its length, and
-//! whether the connection stays where its version would have it otherwise.
+//! whether the connection stays where its version would have it otherwise; every one, errors too, tells
+//! caches not to keep it.
 
 use super::request::{Refusal, Version};
 use super::talk::Form;
+use crate::front::EVERY_ANSWER;
 use crate::front::desk::Page;
 use crate::notation;
 use crate::stamp::SECOND_NS;
@@ -51,7 +53,7 @@ impl Responder {
             self.tally_head.clear();
             let _infallible = write!(
                 self.tally_head,
-                "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\nContent-Length: "
+                "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\n{EVERY_ANSWER}Content-Length: "
             );
         }
     }
@@ -86,7 +88,7 @@ impl Responder {
         let (date, length) = (&self.date, body.len());
         let _infallible = write!(
             out,
-            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: {media}\r\nCache-Control: no-store\r\n\
+            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: {media}\r\n{EVERY_ANSWER}\
              {headers}Content-Length: {length}"
         );
         out.extend_from_slice(end_of_head(form));
@@ -101,7 +103,7 @@ impl Responder {
         let length = text.len();
         let _infallible = write!(
             out,
-            "HTTP/1.1 {code} {reason}\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\n\
+            "HTTP/1.1 {code} {reason}\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\n{EVERY_ANSWER}\
              Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         if !is_head {
@@ -156,7 +158,8 @@ mod tests {
         assert_eq!(
             text_of(|responder, out| responder.tally(out, 1_234_567_890, STAYS)),
             "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:08:59 GMT\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 11\r\n\r\n1234567890\n"
+             Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Length: 11\r\n\r\n1234567890\n"
         );
     }
 
