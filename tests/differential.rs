@@ -22,13 +22,23 @@ use tallyd::front::pool::talk::Answer;
 const STREAMS: u64 = 200_000;
 
 const METHODS: &[&[u8]] = &[
-    b"GET", b"POST", b"HEAD", b"CONNECT", b"OPTIONS", b"G", b"!~", b"(", b"",
+    b"GET", b"POST", b"HEAD", b"CONNECT", b"OPTIONS", b"TRACE", b"G", b"!~", b"(", b"",
 ];
 const TARGETS: &[&[u8]] = &[
     b"/",
+    b"http://a/b?c",
     b"*",
     b"a:80",
-    b"http://a/b?c",
+    b"a:99999",
+    b":80",
+    b"/a#b",
+    b"foo",
+    b"?a",
+    b"h://[::1]:80",
+    b"http://u@a/",
+    b"http:///a",
+    b"http://\xff/",
+    b"urn:a",
     b"/\xc3\xbc",
     b"/\xff",
     b"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -39,8 +49,8 @@ const VERSIONS: &[&[u8]] = &[
     b"HTTP/1.1",
     b"HTTP/1.1",
     b"HTTP/1.0",
-    b"HTTP/2.0",
     b"HTTP/1.2",
+    b"HTTP/2.0",
     b"HTTP/1.10",
     b"http/1.1",
     b"",
@@ -69,6 +79,10 @@ const FIELDS: &[&[u8]] = &[
     b"Transfer-Encoding: chunked",
     b"transfer-encoding:Chunked ",
     b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: gzip;q=1",
+    b"Transfer-Encoding: chunked;q=1",
+    b"Transfer-Encoding: chunked, x",
+    b"Transfer-Encoding: ,",
     b"Transfer-Encoding: identity",
     b"Connection: x ,\tClose",
     b"Connection: keep-alive,close",
@@ -141,8 +155,7 @@ fn mostly(chance: &mut Chance, usual: usize, all: &[&'static [u8]]) -> &'static 
     chance.pick(of)
 }
 
-/// A body in chunks that is near one of the bounds that no flag moves: of a size, of a chunk line, of
-/// trailers.
+/// A body in chunks whose size is near the largest, or with a long chunk line, or with long trailers.
 fn edge(chance: &mut Chance) -> Vec<u8> {
     let fill = |byte: &str, around: u64, chance: &mut Chance| {
         byte.repeat(chance.between(around - 8, around + 2) as usize)

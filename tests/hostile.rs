@@ -95,6 +95,7 @@ fn cases() -> Vec<Case> {
     let rows = [
         heads::GOOD,
         heads::BAD,
+        heads::TARGETS,
         heads::HOST_AND_CONNECTION,
         bodies::LENGTHS,
         bodies::CHUNKS,
@@ -104,6 +105,7 @@ fn cases() -> Vec<Case> {
     let fixed = fixed.map(|(name, text, says, hits, after)| (name, text.into(), says, hits, after));
     let cases = fixed
         .chain(heads::at_the_limits())
+        .chain(bodies::long_lines())
         .map(|(name, bytes, says, hit_count, after)| Case {
             name,
             bytes,
@@ -205,7 +207,10 @@ fn the_same_bytes_cut_on_their_way_are_answered_and_counted_the_same() {
         "an expectation with a body is answered",
         "a body behind a close is passed over",
         "a repeated unequal length is refused",
-        "a body past its bound is answered, counted and closes",
+        "a body past its bound is read to its end and closes",
+        "a chunk past the bound is passed over",
+        "CONNECT is refused with 501",
+        "a target of bytes that are no text is taken in 1.2",
         "a request in a chunk is not counted",
         "a size that is no number is malformed",
         "what is malformed behind a close is not answered again",

@@ -15,11 +15,12 @@ use crate::stamp::{Anchor, SECOND_NS};
 use std::fmt::{Display, Write};
 
 /// What is refused, by its reason.
-const REASONS: [(Refusal, &str); 5] = [
+const REASONS: [(Refusal, &str); 6] = [
     (Refusal::BadRequest, "malformed"),
     (Refusal::TimedOut, "slow"),
-    (Refusal::TargetTooLong, "target too long"),
-    (Refusal::HeadTooLarge, "head too large"),
+    (Refusal::TargetTooLong, "uri_too_long"),
+    (Refusal::HeadTooLarge, "head_too_large"),
+    (Refusal::NotImplemented, "not_implemented"),
     (Refusal::VersionUnknown, "version"),
 ];
 

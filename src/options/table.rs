@@ -183,7 +183,7 @@ pub const FLAGS: [Flag; 17] = [
         "body-bytes",
         Takes::Number(0, 1 << 40),
         "1048576",
-        "bytes of a body that are read and dropped; behind a longer one the connection is closed",
+        "bytes of a body by length behind which the connection is kept; a longer one is read too, and the answer says close",
     ),
     flag(
         "head-time",
@@ -195,7 +195,7 @@ pub const FLAGS: [Flag; 17] = [
         "idle-time",
         PATIENCE,
         "60s",
-        "time a connection may be idle, or take for a body",
+        "time a connection may be idle or a body may stop; a body may take ten times this and 2ms for each byte",
     ),
     flag(
         "write-time",

@@ -35,7 +35,7 @@ pub fn expected(stream: &[u8], limits: &Limits) -> Told {
         hit_count += 1;
         let past_bound =
             matches!(request.body, Body::Length(bytes) if bytes > limits.body_bytes_max);
-        if request.asks && !past_bound {
+        if request.asks {
             answers.push(Answer::Continue);
         }
         let stays = request.stays && !past_bound;
@@ -45,21 +45,14 @@ pub fn expected(stream: &[u8], limits: &Limits) -> Told {
             is_head: request.is_head,
         }));
         let end = match request.body {
-            Body::Length(_) if past_bound => End::PastBound,
             Body::Length(bytes) if bytes > rest.len() as u64 => End::Short,
             Body::Length(bytes) => End::At(bytes as usize),
-            Body::Chunked => chunks(rest, limits.body_bytes_max),
+            Body::Chunked => chunks(rest),
         };
         match end {
             End::At(bytes) if stays => rest = &rest[bytes..],
-            End::At(_) | End::PastBound => break (true, Owes::Nothing, 0),
+            End::At(_) | End::Malformed => break (true, Owes::Nothing, 0),
             End::Short => break (!stays, Owes::Body, 0),
-            End::Malformed => {
-                if stays {
-                    answers.push(Answer::Refused(Refusal::BadRequest));
-                }
-                break (true, Owes::Nothing, 0);
-            }
         }
     };
     Told {
@@ -100,7 +93,7 @@ fn head(bytes: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, Refus
     }
     let mut head_bytes = first.len();
     if is_whole(first) {
-        let (method, version) = request_line(first)?;
+        let (method, target, version) = request_line(first)?;
         let mut fields = Vec::new();
         for line in lines {
             head_bytes += line.len();
@@ -112,21 +105,14 @@ fn head(bytes: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>, Refus
                     return Err(Refusal::HeadTooLarge);
                 }
             } else {
-                return judge(&method, version, &fields).map(|request| Some((request, head_bytes)));
+                return judge(&method, &target, version, &fields)
+                    .map(|request| Some((request, head_bytes)));
             }
         }
     } else {
         const WHOLE: &str = "a / HTTP/1.1\n";
         let endings: Vec<&str> = (0..WHOLE.len()).map(|from| &WHOLE[from..]).collect();
-        // Whether a target is text is seen at its end, so until then it is taken for text.
-        let mut line = first.to_vec();
-        if line.iter().filter(|&&byte| byte == b' ').count() == 1 {
-            let target = line.iter_mut().skip_while(|byte| **byte != b' ');
-            target
-                .filter(|byte| !byte.is_ascii())
-                .for_each(|byte| *byte = b'a');
-        }
-        check_unfinished(&line, &endings, |line| request_line(line).map(drop))?;
+        check_unfinished(first, &endings, |line| request_line(line).map(drop))?;
     }
     if within.len() == limits.head_bytes_max {
         return Err(Refusal::HeadTooLarge);
@@ -170,7 +156,10 @@ fn content(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn request_line(line: &[u8]) -> Result<(Vec<u8>, Version), Refusal> {
+/// Method, target and version.
+type RequestLine = (Vec<u8>, Vec<u8>, Version);
+
+fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
     let parts: Vec<&[u8]> = content(line).split(|&byte| byte == b' ').collect();
     let [method, target, version] = parts[..] else {
         return Err(BAD);
@@ -179,15 +168,58 @@ fn request_line(line: &[u8]) -> Result<(Vec<u8>, Version), Refusal> {
     if !is_token(method) || target.is_empty() || !target.iter().all(is_seen) {
         return Err(BAD);
     }
-    std::str::from_utf8(target).map_err(|_| BAD)?;
-    match version {
-        b"HTTP/1.0" => Ok((method.to_vec(), Version::Http10)),
-        b"HTTP/1.1" => Ok((method.to_vec(), Version::Http11)),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal::VersionUnknown)
-        }
-        _ => Err(BAD),
+    let [
+        b'H',
+        b'T',
+        b'T',
+        b'P',
+        b'/',
+        major @ b'0'..=b'9',
+        b'.',
+        minor @ b'0'..=b'9',
+    ] = version
+    else {
+        return Err(BAD);
+    };
+    let version = match (major, minor) {
+        (b'1', b'0') => Version::Http10,
+        (b'1', _) => Version::Http11,
+        _ => return Err(Refusal::VersionUnknown),
+    };
+    Ok((method.to_vec(), target.to_vec(), version))
+}
+
+fn is_host(bytes: &[u8]) -> bool {
+    let other = |byte: u8| b"-._~!$&'()*+;=%:[]".contains(&byte);
+    let fits = |&byte: &u8| byte.is_ascii_alphanumeric() || other(byte);
+    bytes.iter().all(fits)
+}
+
+/// Whether a target is one of the four forms, and one that `method` takes.
+fn is_taken(method: &[u8], target: &[u8]) -> bool {
+    // Latin-1, so that every byte is one letter.
+    let target: String = target.iter().map(|&byte| char::from(byte)).collect();
+    let latin_host = |host: &str| host.is_ascii() && is_host(host.as_bytes());
+    if method == b"CONNECT" {
+        return target.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && latin_host(host)
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok()
+        });
     }
+    let is_absolute = target.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '?']).next().expect("one part");
+        scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            && scheme
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+            && latin_host(host)
+            && !host.is_empty()
+            && !host.starts_with(':')
+    });
+    let is_asterisk = method == b"OPTIONS" && target == "*";
+    !target.contains('#') && (target.starts_with('/') || is_asterisk || is_absolute)
 }
 
 /// A name in small letters, and a value without the blanks around it.
@@ -227,7 +259,15 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// What the fields of a head say together.
-fn judge(method: &[u8], version: Version, fields: &[Field]) -> Result<Request, Refusal> {
+fn judge(
+    method: &[u8],
+    target: &[u8],
+    version: Version,
+    fields: &[Field],
+) -> Result<Request, Refusal> {
+    if !is_taken(method, target) {
+        return Err(BAD);
+    }
     let all = |wanted: &str| -> Vec<&[u8]> {
         let named = fields.iter().filter(|(name, _)| name == wanted);
         named.map(|(_, value)| &value[..]).collect()
@@ -240,15 +280,10 @@ fn judge(method: &[u8], version: Version, fields: &[Field]) -> Result<Request, R
         words.any(|found| trimmed(found).eq_ignore_ascii_case(word.as_bytes()))
     };
     let is_new = version == Version::Http11;
-    let host_fits = |host: &[u8]| {
-        let other = |byte: u8| b"-._~!$&'()*+;=%:[]".contains(&byte);
-        host.iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || other(byte))
-    };
     match all("host")[..] {
         [] if is_new => return Err(BAD),
         [] => {}
-        [host] if host_fits(host) => {}
+        [host] if is_host(host) => {}
         _ => return Err(BAD),
     }
     let mut lengths = Vec::new();
@@ -259,20 +294,39 @@ fn judge(method: &[u8], version: Version, fields: &[Field]) -> Result<Request, R
         let text = std::str::from_utf8(value).expect("digits");
         lengths.push(text.parse::<u64>().map_err(|_| BAD)?);
     }
-    lengths.dedup();
-    let codings = all("transfer-encoding");
+    // All lines of codings make one list.
+    let codings = all("transfer-encoding").join(&b","[..]);
+    let codings = match all("transfer-encoding").len() {
+        0 => Vec::new(),
+        _ => codings.split(|&byte| byte == b',').map(trimmed).collect(),
+    };
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_legal = |coding: &[u8]| {
+        let name = coding.split(|&byte| byte == b';').next().expect("one part");
+        is_token(trimmed(name)) && (is_chunked(coding) || !is_chunked(trimmed(name)))
+    };
+    let before_last = &codings[..codings.len().saturating_sub(1)];
+    if !codings.iter().all(|coding| is_legal(coding))
+        || before_last.iter().any(|coding| is_chunked(coding))
+    {
+        return Err(BAD);
+    }
     let body = match (&codings[..], &lengths[..]) {
         ([], []) => Body::Length(0),
         ([], [length]) => Body::Length(*length),
-        ([coding], []) if is_new && coding.eq_ignore_ascii_case(b"chunked") => Body::Chunked,
+        ([_, ..], []) if is_new => Body::Chunked,
         _ => return Err(BAD),
     };
+    let is_known = codings.is_empty() || codings.len() == 1 && is_chunked(codings[0]);
+    if !is_known || matches!(method, b"CONNECT" | b"TRACE") {
+        return Err(Refusal::NotImplemented);
+    }
     let asks = lists("expect", "100-continue") && is_new && !matches!(body, Body::Length(0));
     let keeps = is_new || lists("connection", "keep-alive");
     Ok(Request {
         version,
         is_head: method == b"HEAD",
-        stays: keeps && !lists("connection", "close") && method != b"CONNECT",
+        stays: keeps && !lists("connection", "close"),
         asks,
         body,
     })
@@ -283,12 +337,10 @@ enum End {
     At(usize),
     Short,
     Malformed,
-    PastBound,
 }
 
 /// Where a body in chunks ends.
-fn chunks(bytes: &[u8], body_bytes_max: u64) -> End {
-    let mut budget = body_bytes_max;
+fn chunks(bytes: &[u8]) -> End {
     let mut at = 0;
     loop {
         let mut bytes_of_line = 1;
@@ -296,28 +348,17 @@ fn chunks(bytes: &[u8], body_bytes_max: u64) -> End {
             if at + bytes_of_line > bytes.len() {
                 return End::Short;
             }
-            if bytes_of_line > 256 {
-                return End::PastBound;
-            }
             match chunk_line(&bytes[at..at + bytes_of_line]) {
                 None => return End::Malformed,
-                Some((_, extension, _)) if extension > budget => return End::PastBound,
-                Some((size, extension, true)) => {
-                    budget -= extension;
-                    break size;
-                }
-                Some((_, _, false)) => bytes_of_line += 1,
+                Some((size, true)) => break size,
+                Some((_, false)) => bytes_of_line += 1,
             }
         };
         at += bytes_of_line;
-        if size > budget {
-            return End::PastBound;
-        }
         if size == 0 {
             break;
         }
-        budget -= size;
-        at += size as usize;
+        at = at.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
         for wanted in *b"\r\n" {
             match bytes.get(at) {
                 None => return End::Short,
@@ -329,11 +370,10 @@ fn chunks(bytes: &[u8], body_bytes_max: u64) -> End {
     trailers(&bytes[at..], at)
 }
 
-/// The size in a chunk line as far as it is there, the bytes of its extension, and whether it is whole;
+/// The size in a chunk line as far as it is there, and whether it is whole;
 /// nothing if no line begins like this.
-fn chunk_line(line: &[u8]) -> Option<(u64, u64, bool)> {
+fn chunk_line(line: &[u8]) -> Option<(u64, bool)> {
     let is_whole = line.ends_with(b"\r\n");
-    let is_ended = is_whole || line.ends_with(b"\r");
     let line = line
         .strip_suffix(b"\n")
         .filter(|_| is_whole)
@@ -346,24 +386,19 @@ fn chunk_line(line: &[u8]) -> Option<(u64, u64, bool)> {
     let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
     let blanks = rest.iter().take_while(is_blank).count();
     match &rest[blanks..] {
-        // Blanks have to lead to an extension.
-        [] if blanks > 0 && is_ended => None,
-        [] => Some((size, 0, is_whole)),
-        [b';', extension @ ..] if is_text(extension) => {
-            Some((size, extension.len() as u64, is_whole))
-        }
+        [] => Some((size, is_whole)),
+        [b';', extension @ ..] if is_text(extension) => Some((size, is_whole)),
         _ => None,
     }
 }
 
 /// Where trailers end that begin at `at`.
 fn trailers(bytes: &[u8], mut at: usize) -> End {
-    const BYTES_MAX: usize = 4096;
     let check = |line: &[u8]| match line.ends_with(b"\r\n") {
         true => field(line),
         false => Err(BAD),
     };
-    for line in bytes[..bytes.len().min(BYTES_MAX)].split_inclusive(|&byte| byte == b'\n') {
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
         at += line.len();
         if is_whole(line) {
             match check(line) {
@@ -379,9 +414,5 @@ fn trailers(bytes: &[u8], mut at: usize) -> End {
             return End::Malformed;
         }
     }
-    if bytes.len() > BYTES_MAX {
-        End::PastBound
-    } else {
-        End::Short
-    }
+    End::Short
 }

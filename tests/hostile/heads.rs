@@ -18,19 +18,23 @@ pub const GOOD: &[Row] = &[
     ("an absolute-form target is taken", "GET http://a:80/b?c HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("an absolute-form target does not stand for a Host", "GET http://a/ HTTP/1.1\r\n\r\n", "400", 0, Closes),
     ("OPTIONS of everything is taken", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
-    ("CONNECT opens no tunnel", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "200", 1, Closes),
-    ("nothing is counted behind a CONNECT", concat!("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", get!("X: y")), "200", 1, Closes),
+    ("an absolute-form target may end with its authority", "GET http://[::1]:80 HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
+    ("an absolute-form target may be of any scheme", "GET A+b-c.1://a?b HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("HEAD gets the head alone", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "200h", 1, Stays),
     ("HEAD between others leaves them their bodies", concat!(get!("X: y"), "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", get!("X: y")), "200 200h 200", 3, Stays),
     ("HEAD of 1.0 gets the head alone", "HEAD / HTTP/1.0\r\n\r\n", "200h", 1, Closes),
     ("a head in small letters is a method of its own", "head / HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("any method is counted", "BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("every byte of a token may be in a method", "!#$%&'*+-.^_`|~9z / HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
-    ("PRI is a method like others in 1.1", "PRI * HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
-    ("TRACE is answered like others", "TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", "200", 1, Stays),
+    ("PRI is a method like others in 1.1", "PRI / HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
+    ("trace in small letters is a method of its own", "trace / HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
+    ("HTTP/1.2 is served as 1.1", concat!("GET / HTTP/1.2\r\nHost: a\r\n\r\n", get!("X: y")), "200 200", 2, Stays),
+    ("HTTP/1.9 may close and end its lines with LF", "GET / HTTP/1.9\nHost: a\nConnection: close\n\n", "200", 1, Closes),
+    ("HTTP/1.2 may have a body in chunks", "POST / HTTP/1.2\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", "200", 1, Stays),
+    ("an expectation of HTTP/1.2 is answered", "POST / HTTP/1.2\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "100 200", 1, Stays),
     ("an offer to upgrade is not taken up", get!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__"), "200", 1, Stays),
     ("a value may be empty, blank or have tabs", get!("X:\r\nY: \t \r\nZ:\t a\tb \t"), "200", 1, Stays),
-    ("a target may have any byte that is seen", "GET /<>\"{}|\\^`%zz#? HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
+    ("a target may have any byte that is seen", "GET /<>\"{}|\\^`%zz? HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("a target may be text beyond ASCII", "GET /\u{fc}\u{20ac} HTTP/1.1\r\nHost: a\r\n\r\n", "200", 1, Stays),
     ("a value may be text beyond ASCII", get!("X: \u{fc}\u{20ac}"), "200", 1, Stays),
 ];
@@ -39,14 +43,16 @@ pub const GOOD: &[Row] = &[
 #[rustfmt::skip]
 pub const BAD: &[Row] = &[
     ("the HTTP/2 preface is refused with 505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", 0, Closes),
-    ("HTTP/1.2 is refused with 505", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "505", 0, Closes),
     ("HTTP/2.0 is refused with 505", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505", 0, Closes),
     ("HTTP/3.0 is refused with 505", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505", 0, Closes),
     ("HTTP/0.9 by name is refused with 505", "GET / HTTP/0.9\r\n\r\n", "505", 0, Closes),
     ("nothing is counted behind a version that is not ours", concat!("GET / HTTP/2.0\n\n", get!("X: y")), "505", 0, Closes),
+    ("HTTP/1.2 without a Host is refused", "GET / HTTP/1.2\r\n\r\n", "400", 0, Closes),
+    ("HTTP/1.2 with a malformed field is refused", "GET / HTTP/1.2\r\nHost : a\r\n\r\n", "400", 0, Closes),
     ("HTTP/0.9 is refused with 400", "GET /\r\n", "400", 0, Closes),
     ("a method alone is refused", "GET\r\n\r\n", "400", 0, Closes),
     ("a version of two digits is refused with 400", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a version of 1 and two digits is refused with 400", "GET / HTTP/1.20\r\nHost: a\r\n\r\n", "400", 0, Closes),
     ("a version without a minor one is refused with 400", "GET / HTTP/2\r\nHost: a\r\n\r\n", "400", 0, Closes),
     ("a version in small letters is refused", "GET / http/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
     ("another protocol's name is refused", "GET / RTSP/1.0\r\n\r\n", "400", 0, Closes),
@@ -90,6 +96,48 @@ pub const BAD: &[Row] = &[
     ("a method beyond ASCII is refused", "\u{81}\x05hello", "400", 0, Closes),
 ];
 
+/// Targets that their methods do not take, and methods that are not implemented.
+#[rustfmt::skip]
+pub const TARGETS: &[Row] = &[
+    ("a target without a slash is refused", "GET foo HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a relative path is refused", "GET foo/bar HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a query alone is refused", "GET ?a=b HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an asterisk without OPTIONS is refused", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an asterisk is refused in 1.0", "GET * HTTP/1.0\r\n\r\n", "400", 0, Closes),
+    ("an asterisk is refused in 1.2", "GET * HTTP/1.2\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an asterisk with more is refused", "OPTIONS *a HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an asterisk of options in small letters is refused", "options * HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("PRI of everything is refused in 1.1", "PRI * HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a fragment alone is refused", "GET #/x HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a fragment behind a path is refused", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an empty fragment is refused", "GET /# HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a fragment behind a query is refused", "GET /?a#b HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a fragment of an absolute-form target is refused", "GET http://a/#b HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an authority without CONNECT is refused", "GET a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a scheme without an authority is refused", "GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an empty authority is refused", "GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an authority that is a port is refused", "GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an authority with a user is refused", "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("an empty scheme is refused", "GET ://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a scheme that begins with a digit is refused", "GET 1a://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a scheme with a slash is refused", "GET a/b://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("a URN is refused", "GET urn:a:b HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT is refused with 501", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "501", 0, Closes),
+    ("CONNECT of 1.0 is refused with 501", "CONNECT a:443 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "501", 0, Closes),
+    ("nothing is counted behind a CONNECT", concat!("CONNECT [::1]:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", get!("X: y")), "501", 0, Closes),
+    ("CONNECT to a path is refused", "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT without a port is refused", "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT to an empty port is refused", "CONNECT a: HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT to a port past 16 bits is refused", "CONNECT a:65536 HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT to no host is refused", "CONNECT :80 HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("CONNECT without a Host is refused with 400", "CONNECT a:443 HTTP/1.1\r\n\r\n", "400", 0, Closes),
+    ("connect in small letters is a method of its own", "connect a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("TRACE is refused with 501", "TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", "501", 0, Closes),
+    ("nothing is counted behind a TRACE", concat!("TRACE http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", get!("X: y")), "501", 0, Closes),
+    ("TRACE of everything is refused with 400", "TRACE * HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0, Closes),
+    ("what comes before a CONNECT is counted", concat!(get!("X: y"), "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"), "200 501", 1, Closes),
+];
+
 /// What names the host, and what the connection is to become.
 #[rustfmt::skip]
 pub const HOST_AND_CONNECTION: &[Row] = &[
@@ -129,7 +177,7 @@ pub const HOST_AND_CONNECTION: &[Row] = &[
     ("an expectation is answered before the body comes", post!("Expect: 100-continue\r\nContent-Length: 2", ""), "100 200", 1, Waits),
     ("an expectation of 1.0 is not answered", "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "200", 1, Closes),
     ("an unknown expectation is passed over", post!("Expect: the-unexpected\r\nContent-Length: 2", "hi"), "200", 1, Stays),
-    ("an expectation of a body past its bound is not answered", post!("Expect: 100-continue\r\nContent-Length: 101", ""), "200", 1, Closes),
+    ("an expectation of a body past its bound is answered", post!("Expect: 100-continue\r\nContent-Length: 101", ""), "100 200", 1, Waits),
     ("an expectation in a refused head is not answered", post!("Expect: 100-continue\r\nContent-Length: x", ""), "400", 0, Closes),
 ];
 
@@ -141,7 +189,7 @@ pub fn at_the_limits() -> Vec<(&'static str, Vec<u8>, &'static str, u64, After)>
         format!("GET / HTTP/1.1\r\nHost: a\r\n{others}\r\n").into_bytes()
     };
     let target = |bytes: usize| {
-        let target = "t".repeat(bytes);
+        let target = "/".to_owned() + &"t".repeat(bytes - 1);
         format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
     };
     let latin = |before: &str, after: &str| [before.as_bytes(), b"\xfc", after.as_bytes()].concat();
@@ -151,7 +199,13 @@ pub fn at_the_limits() -> Vec<(&'static str, Vec<u8>, &'static str, u64, After)>
     let rows = vec![
         ("a TLS client is refused", hello, "400", 0, Closes),
         ("a value of bytes that are no text is taken", latin("GET / HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n"), "200", 1, Stays),
-        ("a target that is no text is refused", latin("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n"), "400", 0, Closes),
+        ("a target of bytes that are no text is taken", latin("GET /", " HTTP/1.1\r\nHost: a\r\n\r\n"), "200", 1, Stays),
+        ("a target of bytes that are no text is taken in 1.2", latin("GET /", " HTTP/1.2\nHost: a\n\n"), "200", 1, Stays),
+        ("a target that begins with such a byte is refused", latin("GET ", "/ HTTP/1.1\r\nHost: a\r\n\r\n"), "400", 0, Closes),
+        ("an authority with such a byte is refused", latin("GET http://", "/ HTTP/1.1\r\nHost: a\r\n\r\n"), "400", 0, Closes),
+        ("a fragment behind such a byte is refused", latin("GET /", "#a HTTP/1.1\r\nHost: a\r\n\r\n"), "400", 0, Closes),
+        ("a version that is not ours behind such a byte is refused with 505", latin("GET /", " HTTP/2.0\r\n"), "505", 0, Closes),
+        ("headers past their number behind such a byte are refused with 431", [latin("GET /", " HTTP/1.1\r\n"), b"X: y\r\n".repeat(11)].concat(), "431", 0, Closes),
         ("blank lines without end are no head", b"\r\n".repeat(5_000), "", 0, Stays),
         ("blank lines do not count towards a head's bytes", blanks, "200", 1, Stays),
         ("a head of all the bytes there may be is taken", long(head, 1_024 - 4, b"\r\n\r\n"), "200", 1, Stays),

@@ -1,7 +1,8 @@
 //! Reads a body and throws it away.
 //!
-//! Owns the framing of RFC 9112 section 7: where a body by length or in chunks ends, and how much of
-//! it is read before the connection is given up instead.
+//! Owns the framing of RFC 9112 section 7: where a body by length or in chunks ends. How many bytes it
+//! has, and how long its chunk lines and trailers are, does not matter, since nothing of it is kept: the
+//! time that a body may take is bounded instead, by the worker.
 //!
 //! Line ends inside a chunked body are CRLF and nothing else. Section 2.2 lets a recipient take a
 //! lone LF for the start line and for fields, which covers trailers but neither chunk lines nor the
@@ -12,12 +13,7 @@
 //!
 //! Invariant: the outcome and the bytes consumed do not depend on how the bytes were cut.
 
-use super::request::Body;
-
-/// Bytes of one chunk line, with its extensions and its CRLF.
-const CHUNK_LINE_BYTES_MAX: u16 = 256;
-/// Bytes of all trailers, with their line ends and the blank line behind them.
-const TRAILER_BYTES_MAX: u16 = 4096;
+use super::request::{Body, is_token};
 
 /// How far a body has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +24,14 @@ pub enum Drained {
     Done,
     /// Where the body ends cannot be known.
     Malformed,
-    /// It is longer than what is read and thrown away.
-    PastBound,
 }
 
 /// A body on its way out.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
     state: State,
-    /// Bytes of the current line, or of all trailers.
-    line_bytes: u16,
     /// In a chunk line the size so far, in data what is left of it.
     size: u64,
-    /// What chunk data and extensions may still come to.
-    budget: u64,
 }
 
 /// What the next byte is.
@@ -53,7 +43,7 @@ enum State {
     SizeFirst,
     /// A later digit, or what ends the size.
     Size,
-    /// A blank between the size and an extension.
+    /// A blank behind the size.
     Pad,
     /// Of an extension.
     Extension,
@@ -80,32 +70,18 @@ enum State {
 }
 
 const MALFORMED: State = State::Over(Drained::Malformed);
-const PAST_BOUND: State = State::Over(Drained::PastBound);
 const DONE: State = State::Over(Drained::Done);
 
 impl Drain {
-    /// For a body that is framed like this. `body_bytes_max` bounds the body's length, or the sum
-    /// of its chunks and their extensions.
+    /// For a body that is framed like this.
     #[must_use]
-    pub fn new(body: Body, body_bytes_max: u64) -> Self {
+    pub const fn new(body: Body) -> Self {
         let (state, size) = match body {
             Body::Empty | Body::Length(0) => (DONE, 0),
-            Body::Length(_) if Self::exceeds(&body, body_bytes_max) => (PAST_BOUND, 0),
             Body::Length(bytes) => (State::Plain, bytes),
             Body::Chunked => (State::SizeFirst, 0),
         };
-        Self {
-            state,
-            line_bytes: 0,
-            size,
-            budget: body_bytes_max,
-        }
-    }
-
-    /// Whether the declared length alone is past the bound.
-    #[must_use]
-    pub fn exceeds(body: &Body, body_bytes_max: u64) -> bool {
-        matches!(body, Body::Length(bytes) if *bytes > body_bytes_max)
+        Self { state, size }
     }
 
     /// Whether the body has been read to its end.
@@ -131,7 +107,7 @@ impl Drain {
                 State::Data => self.skip(rest.len(), State::DataCr),
                 _ => {
                     self.state = self.after(byte);
-                    usize::from(!matches!(self.state, MALFORMED | PAST_BOUND))
+                    usize::from(self.state != MALFORMED)
                 }
             };
         }
@@ -149,39 +125,18 @@ impl Drain {
 
     /// Takes one byte that is no data.
     fn after(&mut self, byte: u8) -> State {
-        let line_bytes_max = match self.state {
-            State::TrailerFirst
-            | State::TrailerName
-            | State::TrailerValue
-            | State::TrailerLf
-            | State::LastLf => TRAILER_BYTES_MAX,
-            _ => CHUNK_LINE_BYTES_MAX,
-        };
-        if self.line_bytes == line_bytes_max {
-            return PAST_BOUND;
-        }
-        self.line_bytes += 1;
         match (self.state, byte) {
             (State::SizeFirst, _) => self.digit(byte),
-            (State::Size | State::Extension, b'\r') => State::LineLf,
+            (State::Size | State::Pad | State::Extension, b'\r') => State::LineLf,
             (State::Size | State::Pad, b';') => State::Extension,
-            // The grammar has blanks only where an extension follows them.
+            // The grammar has blanks only where an extension follows them; other servers take them alone.
             (State::Size | State::Pad, b' ' | b'\t') => State::Pad,
             (State::Size, _) => self.digit(byte),
-            // RFC 9112 wants extensions bounded in all; they come out of what the data may take.
-            (State::Extension, _) if is_text(byte) => match self.budget.checked_sub(1) {
-                Some(budget) => {
-                    self.budget = budget;
-                    State::Extension
-                }
-                None => PAST_BOUND,
-            },
-            (State::LineLf, b'\n') => self.end_chunk_line(),
+            (State::Extension, _) if is_text(byte) => State::Extension,
+            (State::LineLf, b'\n') if self.size == 0 => State::TrailerFirst,
+            (State::LineLf, b'\n') => State::Data,
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => {
-                self.line_bytes = 0;
-                State::SizeFirst
-            }
+            (State::DataLf, b'\n') => State::SizeFirst,
             (State::TrailerFirst, b'\r') => State::LastLf,
             (State::TrailerFirst, _) if is_token(byte) => State::TrailerName,
             (State::TrailerName, b':') => State::TrailerValue,
@@ -204,29 +159,11 @@ impl Drain {
             _ => MALFORMED,
         }
     }
-
-    /// Knows a chunk's size.
-    fn end_chunk_line(&mut self) -> State {
-        self.line_bytes = 0;
-        match self.budget.checked_sub(self.size) {
-            None => PAST_BOUND,
-            Some(_) if self.size == 0 => State::TrailerFirst,
-            Some(budget) => {
-                self.budget = budget;
-                State::Data
-            }
-        }
-    }
 }
 
 /// Whether a byte may stand in a field's value or an extension: no control byte but the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
-}
-
-/// Whether a byte may stand in a field's name.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@
 //! waits for its turn, nothing is read.
 
 use super::arrival::{Arrivals, read_stamped};
-use super::limits::Limits;
-use super::talk::{Form, Talk};
+use super::limits::{BODY_BYTE_NS, Limits};
+use super::talk::{Form, Owes, Talk};
 use super::worker::LINGER_NS;
 use crate::clock::Clock;
 use crate::front::desk::Task;
@@ -52,6 +52,8 @@ pub struct Connection {
     pub came_at: Stamp,
     /// When patience ends.
     pub deadline: Stamp,
+    /// What a body, or what is sent behind the last answer, may put the deadline off to.
+    pub deadline_max: Stamp,
     /// Whether something that was received waits for its turn.
     pub is_behind: bool,
     /// Whether the system may have more bytes for us.
@@ -83,6 +85,7 @@ impl Connection {
             turn_at: Stamp::MIN,
             came_at: Stamp::MIN,
             deadline,
+            deadline_max: Stamp::MIN,
             is_behind: false,
             is_gone: false,
             is_readable: false,
@@ -178,6 +181,28 @@ impl Connection {
         // end of the stream, which may have come with the same event, has to be read for.
         self.is_readable = more == room.len() || self.is_ending && more > 0;
         Ok(Received::Bytes(left + more))
+    }
+
+    /// Sets the deadline anew when something else is owed since this turn, and puts it off when so many
+    /// bytes came of a body, or behind the last answer. A head has its time from its beginning on, however
+    /// it trickles in; a body and what nobody uses may not stop, nor trickle.
+    pub fn put_off(&mut self, limits: &Limits, has_begun: bool, bytes: usize) {
+        let owes = self.talk.owes();
+        let patience_ns = match (self.has_ended, owes) {
+            (true, _) if self.is_surplus || bytes == 0 => return,
+            (true, _) => LINGER_NS,
+            (false, _) if has_begun => {
+                self.deadline_max = self.turn_at.after(limits.body_ns_max());
+                limits.patience_ns(owes)
+            }
+            (false, Owes::Body) if bytes > 0 => limits.idle_ns_max,
+            _ => return,
+        };
+        self.deadline = self.turn_at.after(patience_ns);
+        if self.has_ended || owes == Owes::Body {
+            self.deadline_max = self.deadline_max.after(BODY_BYTE_NS * bytes as u64);
+            self.deadline = self.deadline.min(self.deadline_max);
+        }
     }
 
     /// Keeps `rest` for the next pass; memory that more has needed is given back.

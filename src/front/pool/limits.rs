@@ -8,7 +8,7 @@
 
 use super::talk::Owes;
 use crate::error::{Error, Result};
-use crate::stamp::SECOND_NS;
+use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most that the bytes of a head may be limited to. A head is parsed again from its beginning with
@@ -21,6 +21,8 @@ pub const HEADERS_LIMIT: usize = 256;
 pub const SURPLUS_MAX: usize = 64;
 /// Connections of operators at once; one more is refused with 503.
 pub const OPERATORS_MAX: usize = 32;
+/// Nanoseconds that each byte of a body adds to the time it may take: 500 bytes a second go on for ever.
+pub const BODY_BYTE_NS: u64 = 2 * MILLISECOND_NS;
 /// Descriptors for all but workers: segments, listeners, the directory, standard streams.
 const DESCRIPTORS_BESIDE: u64 = 64 + OPERATORS_MAX as u64;
 /// Descriptors of a worker beside its connections: its poll, what wakes it, its listeners, and one that
@@ -36,11 +38,11 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Header lines of a head; one more is refused with 431.
     pub headers_max: usize,
-    /// Bytes of a body that are read and dropped; behind a longer one the connection is closed.
+    /// Bytes of a body by length behind which the connection stays; it is told to close before a longer one.
     pub body_bytes_max: u64,
     /// Nanoseconds from the first byte of a head to its last; refused with 408 after that.
     pub head_ns_max: u64,
-    /// Nanoseconds that a connection may be idle, or take for a body.
+    /// Nanoseconds that a connection may be idle, or a body may stop.
     pub idle_ns_max: u64,
     /// Nanoseconds that a client may leave a response unread.
     pub write_ns_max: u64,
@@ -65,6 +67,12 @@ impl Limits {
     #[must_use]
     pub const fn target_bytes_max(&self) -> usize {
         self.head_bytes_max / 2
+    }
+
+    /// Nanoseconds that a body may take in all, besides [`BODY_BYTE_NS`] for each of its bytes.
+    #[must_use]
+    pub const fn body_ns_max(&self) -> u64 {
+        self.idle_ns_max.saturating_mul(10)
     }
 
     /// Nanoseconds that a client may take for what it owes.

@@ -144,11 +144,14 @@ impl<C: Clock, K: Count> Worker<C, K> {
         };
         connection.keep(&bytes[heard.used..]);
         connection.is_behind = heard.more;
-        // Whatever is owed has its time from its beginning on, however it trickles in.
-        let owes = connection.talk.owes();
-        if (owes != owed || heard.head_count > 0) && !connection.has_ended {
-            connection.deadline = connection.turn_at.after(shared.limits.patience_ns(owes));
+        // What is known to close now is said in the answer before it, if that was not sent yet.
+        if let (true, Some(Answer::Response(form))) =
+            (connection.talk.closes(), pass.answers[before..].last_mut())
+        {
+            form.stays = false;
         }
+        let has_begun = connection.talk.owes() != owed || heard.head_count > 0;
+        connection.put_off(&shared.limits, has_begun, heard.used);
         let answers = before..pass.answers.len();
         let hit_count = match connection.side {
             Side::Hits => heard.head_count,
@@ -202,7 +205,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
                     self.tasks.push_back(spoken.key);
                 }
             } else if pen.write_for_client(answers, hits.as_mut()) {
-                connection.talk.end();
+                connection.talk.end_behind_body();
             }
             if !self.out.is_empty() {
                 connection.send(&self.out);
@@ -236,6 +239,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
         } else if !connection.has_ended {
             connection.end_output();
             connection.deadline = self.clock.now().after(LINGER_NS);
+            connection.deadline_max = connection.deadline;
             self.list(key);
         }
     }
@@ -335,6 +339,7 @@ pub(super) const fn text_of(refusal: Refusal) -> &'static str {
         Refusal::TimedOut => "the request head took too long\n",
         Refusal::TargetTooLong => "the target is too long\n",
         Refusal::HeadTooLarge => "the request head is too large\n",
+        Refusal::NotImplemented => "this method or transfer coding is not implemented\n",
         Refusal::Unavailable => "too much to do\n",
         Refusal::VersionUnknown => "HTTP/1.0 and HTTP/1.1 are spoken here\n",
     }

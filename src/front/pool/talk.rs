@@ -125,6 +125,15 @@ impl Talk {
         }
     }
 
+    /// Ends it behind the body that is being read, if there is one: what else comes is of no interest.
+    pub const fn end_behind_body(&mut self) {
+        self.closes = true;
+        self.strays = true;
+        if !matches!(self.phase, Phase::Body(_)) {
+            self.phase = Phase::Ignored;
+        }
+    }
+
     /// Ends it: what else comes is of no interest.
     pub const fn end(&mut self) {
         self.closes = true;
@@ -163,10 +172,8 @@ impl Talk {
                         Drained::More => break,
                         Drained::Done if self.closes => self.phase = Phase::Ignored,
                         Drained::Done => self.phase = Phase::Head,
-                        // The client was told that nothing follows the answer before.
-                        Drained::Malformed if self.closes => self.end(),
-                        Drained::Malformed => self.refuse(Refusal::BadRequest, answers),
-                        Drained::PastBound => self.end(),
+                        // Its request has a response already, and a request has one.
+                        Drained::Malformed => self.end(),
                     }
                 }
                 // Blank lines before a head are no part of it, nor is half of one.
@@ -188,9 +195,10 @@ impl Talk {
                         heard.head_count += 1;
                         heads(&request);
                         self.owes_head = false;
-                        let too_long = Drain::exceeds(&request.body, limits.body_bytes_max);
-                        let stays = request.stays && !too_long;
-                        if request.expects_continue && !too_long {
+                        // The body is read to its end all the same, so that the answer arrives.
+                        let is_long = matches!(request.body, Body::Length(bytes) if bytes > limits.body_bytes_max);
+                        let stays = request.stays && !is_long;
+                        if request.expects_continue {
                             answers.push(Answer::Continue);
                         }
                         answers.push(Answer::Response(Form {
@@ -199,12 +207,10 @@ impl Talk {
                             is_head: request.method == "HEAD",
                         }));
                         self.closes |= !stays;
-                        self.strays |= too_long;
                         self.phase = match request.body {
-                            _ if too_long => Phase::Ignored,
                             Body::Empty | Body::Length(0) if self.closes => Phase::Ignored,
                             Body::Empty | Body::Length(0) => Phase::Head,
-                            body => Phase::Body(Drain::new(body, limits.body_bytes_max)),
+                            body => Phase::Body(Drain::new(body)),
                         };
                     }
                 },
@@ -223,11 +229,7 @@ impl Talk {
             && form.stays
         {
             form.stays = false;
-            self.closes = true;
-            self.strays = true;
-            if matches!(self.phase, Phase::Head) {
-                self.phase = Phase::Ignored;
-            }
+            self.end_behind_body();
         }
     }
 
