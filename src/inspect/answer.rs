@@ -182,11 +182,13 @@ impl Reader<'_> {
         let end =
             rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter));
         let word = &rest[..end.unwrap_or(rest.len())];
-        let is_number = || {
-            let digits = word.strip_prefix('-').unwrap_or(word);
-            digits.starts_with(|first: char| first.is_ascii_digit()) && word.parse::<f64>().is_ok()
-        };
-        if !["true", "false", "null"].contains(&word) && !is_number() {
+        // A number is looked at closely once somebody asks for it.
+        let digits = word.trim_start_matches('-');
+        let is_number = digits.starts_with(|first: char| first.is_ascii_digit())
+            && !digits.contains(|letter: char| {
+                letter.is_ascii_alphabetic() && letter != 'e' && letter != 'E'
+            });
+        if !["true", "false", "null"].contains(&word) && !is_number {
             return None;
         }
         self.at += word.len();
