@@ -2,10 +2,12 @@
 //!
 //! Owns the wording. `Display` gives one line in lower case without a full stop, such as
 //! `cannot bind 127.0.0.1:80: permission denied`. An error is returned or logged, never both;
-//! only `main` prints one.
+//! only `main` prints one. Whatever a peer, a file name or a parameter has put into it is escaped, so that it
+//! stays one line and steers no terminal.
 //!
 //! Must not know what anybody does about an error.
 
+use crate::notation::printable;
 use std::fmt;
 use std::io;
 
@@ -55,6 +57,12 @@ impl Error {
         }
     }
 
+    /// What is wrong, as a whole sentence that names its object: `SENTENCE`.
+    #[must_use]
+    pub fn said(sentence: impl Into<String>) -> Self {
+        Self::found("", sentence)
+    }
+
     /// The same error, with the place inside the object.
     #[must_use]
     pub fn at(mut self, position: impl Into<String>) -> Self {
@@ -74,17 +82,19 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
         if !self.operation.is_empty() {
-            write!(f, "cannot {} ", self.operation)?;
+            text += &format!("cannot {} ", self.operation);
         }
-        write!(f, "{}: ", self.object)?;
-        if let Some(position) = &self.position {
-            write!(f, "{position}: ")?;
+        let object = Some(&self.object).filter(|object| !object.is_empty());
+        for named in [object, self.position.as_ref()].into_iter().flatten() {
+            text += &format!("{named}: ");
         }
         match &self.cause {
-            Cause::Io(cause) => f.write_str(&io_text(cause)),
-            Cause::Text(cause) => f.write_str(cause),
+            Cause::Io(cause) => text += &io_text(cause),
+            Cause::Text(cause) => text += cause,
         }
+        f.write_str(&printable(&text))
     }
 }
 
@@ -121,6 +131,15 @@ mod tests {
             error.to_string(),
             "cannot bind 127.0.0.1:80: permission denied"
         );
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_steers_no_terminal() {
+        let io = Error::io("open", "a\u{1b}[31m/b\n", io::Error::other("no\u{9b}2J\r"));
+        assert_eq!(io.to_string(), r"cannot open a\u{1b}[31m/b\n: no\u{9b}2J\r");
+        let found = Error::found("7\u{7}.seg", "held by \u{1b}c").at("\u{0}");
+        assert_eq!(found.to_string(), r"7\u{7}.seg: \u{0}: held by \u{1b}c");
+        assert_eq!(Error::said("a\tb is c").to_string(), r"a\tb is c");
     }
 
     #[test]

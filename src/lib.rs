@@ -62,7 +62,7 @@
 //! | meter | |
 //! | fields | |
 //! | stamp | |
-//! | error | |
+//! | error | notation |
 //! | journal | error, stamp |
 //! | journal/mod | boots, disk, name, read, record, recover, rotate, search, segment, survey, sync, view |
 //! | journal/read | disk, name, segment |

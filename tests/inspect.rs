@@ -13,6 +13,8 @@ mod support;
 mod beside;
 #[path = "inspect/damage.rs"]
 mod damage;
+#[path = "inspect/listeners.rs"]
+mod listeners;
 #[path = "inspect/look.rs"]
 mod look;
 #[path = "inspect/moving.rs"]

@@ -1,12 +1,14 @@
 """Load generators behind one face: ab, hey, curl, wrk, and a steady one of our own.
 
 Each is told what to send and says what it has sent: `Sent`. All but wrk send an exact number; wrk drops
-what is under way when its time is up, so that what it completed and what it began are bounds. Must not
-know how a server counts. Invariant: `completed` were answered 200, and no more than `most` were begun.
+what is under way when its time is up, so that what it completed and what it began are bounds. Each is asked for
+output that is made for machines, and only standard output or a file of its own is read; proxies of the environment
+are not used. Must not know how a server counts. Invariant: `completed` were answered 200, and no more than `most` were begun.
 """
 
-import collections, pathlib, re, shutil, socket, subprocess, tempfile, time
-from tallyd import GET, split_reply
+import collections, csv, io, json, pathlib, re, shutil, socket, subprocess, tempfile, time
+from tallyd import GET, Failure, split_reply
+from terminal import direct, printable
 
 PATIENCE_S = 600  # beyond the time that a run is meant to take
 PACKAGES = {"ab": "apache2-utils", "hey": "hey", "curl": "curl", "wrk": "wrk"}
@@ -26,9 +28,11 @@ function done(summary, latency, requests)
     local sum = 0
     for _, thread in ipairs(threads) do sum = sum + thread:get("begun") end
     local e = summary.errors
-    print("begun: " .. sum)
-    print("completed: " .. (summary.requests - e.status))
-    print("errors: " .. (e.connect + e.read + e.write + e.timeout + e.status))
+    local completed = summary.requests - e.status
+    local errors = e.connect + e.read + e.write + e.timeout + e.status
+    local file = assert(io.open(os.getenv("TALLYD_WRK_REPORT"), "w"))
+    file:write(string.format('{"begun": %d, "completed": %d, "errors": %d}', sum, completed, errors))
+    file:close()
 end
 """
 
@@ -37,17 +41,28 @@ def present(name):
     return name == "steady" or shutil.which(name) is not None
 
 
-def report(*words):
-    """What a generator prints; one that fails says less, and the figures show it."""
-    done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, errors="replace", timeout=PATIENCE_S)
-    return done.stdout
+class Report:
+    """What a generator has printed on standard output, and how it ended."""
 
+    def __init__(self, *words, **environment):
+        self.name = words[0]
+        done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=PATIENCE_S,
+                              env=direct() | {"LC_ALL": "C"} | environment)
+        self.status, self.text = done.returncode, done.stdout
+        lines = done.stderr.strip().splitlines()
+        self.last = printable(lines[-1]) if lines else "no message"
 
-def field(text, name):
-    """A number of a report; 0 if it is not there."""
-    found = re.search(rf"^{re.escape(name)}:\s*(\d+)", text, re.M)
-    return int(found[1]) if found else 0
+    def missing(self, what):
+        """That it says nothing of what is needed: there is no figure to go by."""
+        return Failure(f"{self.name} reports no {what}; exit status {self.status}: {self.last}")
+
+    def field(self, name, default=None):
+        """A number of the report; `default` where it is left out if it is 0."""
+        found = re.search(rf"^{re.escape(name)}:[ \t]*(\d+)", self.text, re.M)
+        if not found and default is None:
+            raise self.missing(f"'{name}'")
+        return int(found[1]) if found else default
 
 
 def exact(requests, completed, errors=None):
@@ -57,33 +72,44 @@ def exact(requests, completed, errors=None):
 
 def ab(plan):
     # -k keeps connections, -l allows answers of different length.
-    text = report("ab", "-q", "-k", "-l", "-n", plan.requests, "-c", plan.connections, plan.url)
-    completed, refused = field(text, "Complete requests"), field(text, "Non-2xx responses")
-    errors = field(text, "Failed requests") + refused + plan.requests - completed
+    done = Report("ab", "-q", "-k", "-l", "-n", plan.requests, "-c", plan.connections, plan.url)
+    completed, refused = done.field("Complete requests"), done.field("Non-2xx responses", 0)
+    errors = done.field("Failed requests") + refused + plan.requests - completed
     return exact(plan.requests, completed - refused, errors)
 
 
 def hey(plan):
     # It gives each connection the same number.
     requests = plan.requests - plan.requests % plan.connections
-    text = report("hey", "-n", requests, "-c", plan.connections, plan.url)
-    return exact(requests, sum(map(int, re.findall(r"\[200\]\s+(\d+) responses", text))))
+    done = Report("hey", "-o", "csv", "-n", requests, "-c", plan.connections, plan.url)
+    rows = csv.DictReader(io.StringIO(done.text))
+    if "status-code" not in (rows.fieldnames or ()):
+        raise done.missing("column 'status-code'")
+    return exact(requests, sum(row["status-code"] == "200" for row in rows))
 
 
 def curl(plan):
-    # Each number makes one request; what is not a 200 is an error.
-    text = report("curl", "-s", "-Z", "--parallel-max", plan.connections, "--max-time", PATIENCE_S, "-o", "/dev/null",
-                  "-w", "%{http_code}\n", f"{plan.url}[1-{plan.requests}]")
-    return exact(plan.requests, text.split().count("200"))
+    # Each number makes one request; what is not a 200 is an error. -q leaves out what a .curlrc says. Bodies go
+    # elsewhere, so that standard output has nothing but a status a line.
+    done = Report("curl", "-q", "-s", "-Z", "--noproxy", "*", "--parallel-max", plan.connections, "--max-time", PATIENCE_S,
+                  "-o", "/dev/null", "-w", "%{http_code}\n", f"{plan.url}[1-{plan.requests}]")
+    statuses = done.text.splitlines()
+    if not statuses or not all(re.fullmatch(r"\d{3}", status) for status in statuses):
+        raise done.missing("status a line")
+    return exact(plan.requests, statuses.count("200"))
 
 
 def wrk(plan):
     with tempfile.TemporaryDirectory(prefix="tallyd-wrk-") as here:
-        script = pathlib.Path(here, "count.lua")
+        script, report = pathlib.Path(here, "count.lua"), pathlib.Path(here, "report.json")
         script.write_text(WRK_SCRIPT)
-        text = report("wrk", "-t", 1, "-c", plan.connections, "-d", f"{plan.seconds}s", "-s", script, plan.url)
-    begun = field(text, "begun")
-    return Sent(begun, field(text, "completed"), field(text, "errors"), begun)
+        done = Report("wrk", "-t", 1, "-c", plan.connections, "-d", f"{plan.seconds}s", "-s", script, plan.url,
+                      TALLYD_WRK_REPORT=str(report))
+        try:
+            said = json.loads(report.read_text())
+        except (OSError, ValueError):
+            raise done.missing("figures") from None
+    return Sent(said["begun"], said["completed"], said["errors"], said["begun"])
 
 
 def steady(plan):

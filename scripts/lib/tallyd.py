@@ -6,6 +6,8 @@ leaves, and is ended by its process id. Nothing here waits without a bound.
 
 import contextlib, json, os, pathlib, re, select, shutil, signal, socket, struct, subprocess, tempfile, time
 
+import terminal  # Makes every script's output safe to print.
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 START_S, STOP_S, ANSWER_S = 10, 10, 1  # bounds on every wait
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -89,7 +89,8 @@ pub fn draw(chart: &Chart<'_>) -> String {
 }
 
 /// Counts together; what a server makes up may be beyond all numbers.
-fn sum_of(counts: &[u64]) -> u64 {
+#[must_use]
+pub fn sum_of(counts: &[u64]) -> u64 {
     counts
         .iter()
         .fold(0, |sum, &count| sum.saturating_add(count))

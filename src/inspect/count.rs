@@ -12,41 +12,106 @@ use crate::error::{Error, Result};
 use crate::journal::disk::ReadDisk;
 use crate::journal::{Missed, Part, View};
 use crate::notation::{duration, instant};
-use crate::options::tasks::{Interval, Source, Span};
+use crate::options::tasks::{Interval, Source, Span, WINDOW_NS};
 use crate::stamp::{Anchor, Stamp};
-use std::io::Write;
 
 /// Counts, and prints the number; of several sources each, and the sum.
 pub fn run(sources: &[Source], span: Span) -> Result<()> {
     let now = now();
-    let mut counts = Vec::with_capacity(sources.len());
+    let mut counted = Vec::with_capacity(sources.len());
     for source in sources {
-        counts.push(match source {
+        counted.push(match source {
             Source::Directory(directory) => {
                 let mut looked = Looked::open(directory)?;
-                (count(&mut looked, span, now)?, looked.shown())
+                let (span, window_ns) = span_of(&looked, span, now)?;
+                let (count, of) = (count(&mut looked, span, now)?, looked.shown());
+                Counted {
+                    count,
+                    of,
+                    window_ns,
+                }
             }
-            Source::Url(address) => (ask(address, span)?, remote::shown(address)),
+            Source::Url(address) => ask(address, span, now)?,
         });
     }
     let mut out = Out::new();
-    if let [(count, _)] = &counts[..] {
-        let _infallible = writeln!(out.buffer(), "{count}");
+    if let [only] = &counted[..] {
+        out.line(&only.count.to_string());
         return out.flush();
     }
-    let sum: u128 = counts.iter().map(|(count, _)| u128::from(*count)).sum();
-    let width = sum.to_string().len();
-    for (count, of) in &counts {
-        let _infallible = writeln!(out.buffer(), "{count:width$} {of}");
+    if span == Span::Default {
+        check_windows(&counted)?;
     }
-    let _infallible = writeln!(out.buffer(), "{sum} in all");
+    let sum: u128 = counted.iter().map(|it| u128::from(it.count)).sum();
+    let width = sum.to_string().len();
+    for Counted { count, of, .. } in &counted {
+        out.line(&format!("{count:width$} {of}"));
+    }
+    out.line(&format!("{sum} in all"));
     out.flush()
+}
+
+/// What was counted of a source.
+struct Counted {
+    count: u64,
+    /// How people call the source.
+    of: String,
+    /// The time between the two instants.
+    window_ns: u64,
+}
+
+/// Asserts that all windows that nothing was said of are the same: the sum of different ones is no number of
+/// anything.
+fn check_windows(counted: &[Counted]) -> Result<()> {
+    let first = &counted[0];
+    match counted.iter().find(|it| it.window_ns != first.window_ns) {
+        None => Ok(()),
+        Some(other) => {
+            let [own, others] = [other, first].map(|it| duration(it.window_ns));
+            let cause = format!(
+                "its window is {own}, that of {} is {others}: --window counts the same of both",
+                first.of
+            );
+            Err(Error::found(&*other.of, cause))
+        }
+    }
+}
+
+/// What is counted of a directory, and how long that is. Nothing is counted of the future: its number would
+/// be another one when it has come.
+fn span_of(looked: &Looked, span: Span, now: Anchor) -> Result<(Span, u64)> {
+    let interval = match span {
+        Span::Default => return Ok((Span::Window(WINDOW_NS), WINDOW_NS)),
+        Span::Window(window_ns) => return Ok((span, window_ns)),
+        Span::Between(interval) => interval,
+    };
+    let from_ns = interval.from_ns.unwrap_or(i64::MIN);
+    if from_ns > now.wall_ns {
+        let [from, now] = [from_ns, now.wall_ns].map(instant);
+        return Err(Error::found(
+            "--from",
+            format!("{from} is later than now, {now}"),
+        ));
+    }
+    let to_ns = interval.to_ns.unwrap_or(now.wall_ns);
+    if to_ns > now.wall_ns {
+        say_clamped(&looked.shown(), now.wall_ns, to_ns);
+    }
+    let to_ns = interval.to_ns.map(|_| to_ns.min(now.wall_ns));
+    Ok((Span::Between(Interval { to_ns, ..interval }), 0))
+}
+
+/// Logs that what is still to come was left out.
+fn say_clamped(shown: &str, now_ns: i64, to_ns: i64) {
+    let [now, to] = [now_ns, to_ns].map(instant);
+    log::warn!("{shown}: counted up to {now}, which is now; {to} is still to come");
 }
 
 /// The hits of a data directory.
 fn count(looked: &mut Looked, span: Span, now: Anchor) -> Result<u64> {
     let shown = looked.shown();
     looked.look(|view| match span {
+        Span::Default => unreachable!("a directory has a window"),
         Span::Window(window_ns) => {
             let from = now.at.before(window_ns);
             check_window(&shown, view, window_ns, now)?;
@@ -131,25 +196,58 @@ pub fn places(
 }
 
 /// What a running server answers.
-fn ask(address: &str, span: Span) -> Result<u64> {
+fn ask(address: &str, span: Span, now: Anchor) -> Result<Counted> {
     let query = match span {
-        Span::Window(window_ns) => format!("window={}", duration(window_ns)),
+        Span::Default => String::new(),
+        Span::Window(window_ns) => format!("?window={}", duration(window_ns)),
         Span::Between(interval) => {
             let from = instant(interval.from_ns.unwrap_or(0));
             let to = interval
                 .to_ns
                 .map(|to_ns| format!("&to={}", instant(to_ns)));
-            format!("from={from}{}", to.unwrap_or_default())
+            format!("?from={from}{}", to.unwrap_or_default())
         }
     };
-    let target = format!("/count?{query}");
+    let target = format!("/count{query}");
     let answer = remote::get(address, &target)?;
-    let number = answer.strip_suffix('\n').unwrap_or(&answer).parse();
-    number.map_err(|_| {
-        let found = remote::line_of(&answer);
-        Error::found(
-            remote::shown(address) + &target,
-            format!("answered '{found}', which is no number"),
-        )
+    let of = remote::shown(address);
+    let fields = || {
+        let (from_ns, to_ns) = (answer.instant_ns("from")?, answer.instant_ns("to")?);
+        let asked = match span {
+            Span::Default => true,
+            Span::Window(window_ns) => to_ns.abs_diff(from_ns) == window_ns,
+            Span::Between(interval) => {
+                let is_to = |asked_ns: i64| to_ns == asked_ns || is_clamped(to_ns, asked_ns, now);
+                interval.from_ns == Some(from_ns) && interval.to_ns.is_none_or(is_to)
+            }
+        };
+        if from_ns > to_ns || !asked {
+            let [from, to] = [from_ns, to_ns].map(instant);
+            return Err(format!(
+                "answered for {from} to {to}, which was not asked for"
+            ));
+        }
+        Ok((from_ns, to_ns, answer.number("count")?))
+    };
+    let (from_ns, to_ns, count) =
+        fields().map_err(|cause| Error::found(of.clone() + &target, cause))?;
+    if let Span::Between(Interval {
+        to_ns: Some(asked_ns),
+        ..
+    }) = span
+        && to_ns != asked_ns
+    {
+        say_clamped(&of, to_ns, asked_ns);
+    }
+    let window_ns = to_ns.abs_diff(from_ns);
+    Ok(Counted {
+        count,
+        of,
+        window_ns,
     })
+}
+
+/// Whether a server has left out what is still to come.
+fn is_clamped(to_ns: i64, asked_ns: i64, now: Anchor) -> bool {
+    asked_ns > now.wall_ns && to_ns < asked_ns
 }

@@ -6,6 +6,7 @@
 //! Must not know of fronts, funnels or locks: a directory is only read; `clock`, which measures, writes in
 //! one of its own. Invariant: a tool prints what is right, or fails.
 
+mod answer;
 pub mod chart;
 mod clock;
 mod count;
@@ -19,6 +20,7 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::error::{Error, Result};
 use crate::journal::disk::{Disk, ReadDisk};
 use crate::journal::{Missed, View};
+use crate::notation::printable;
 use crate::options::tasks::Task;
 use crate::stamp::{Anchor, BootId};
 use std::io::{self, ErrorKind, Write};
@@ -145,6 +147,12 @@ impl Out {
     /// Where to put what is to be written.
     fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+
+    /// Adds a line for people.
+    fn line(&mut self, text: &str) {
+        self.buffer.extend_from_slice(printable(text).as_bytes());
+        self.buffer.push(b'\n');
     }
 
     /// Writes what has been gathered, if it is worth a call.

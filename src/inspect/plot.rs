@@ -5,13 +5,13 @@
 //!
 //! Must not know how a chart is drawn. Invariant: the counts of all steps add up to the window's.
 
-use super::chart::{Chart, draw};
+use super::chart::{Chart, draw, sum_of};
 use super::count::check_window;
 use super::{Looked, Out, now, remote};
 use crate::error::{Error, Result};
 use crate::journal::Missed;
-use crate::notation::{duration, instant, parse_instant};
-use crate::options::tasks::{Plot, Source};
+use crate::notation::{duration, instant};
+use crate::options::tasks::{Plot, Source, WINDOW_NS};
 use crate::stamp::{Anchor, SECOND_NS};
 use rustix::termios::tcgetwinsize;
 use std::io::{IsTerminal, Write};
@@ -28,19 +28,28 @@ pub fn run(plot: &Plot) -> Result<()> {
         Source::Directory(directory) => Some(Looked::open(directory)?),
         Source::Url(_) => None,
     };
+    // Of a server that is asked for its own window, how long that is must be known for the step.
+    let window_ns = match (plot.window_ns, &plot.source) {
+        (Some(window_ns), _) => window_ns,
+        (None, Source::Directory(_)) => WINDOW_NS,
+        (None, Source::Url(address)) => own_window_ns(address)?,
+    };
+    let step_ns = plot.step_of(window_ns);
+    let step_ns = step_ns.map_err(|cause| Error::found("--step", cause))?;
+    let steps = Steps { window_ns, step_ns };
     let mut out = Out::new();
     let is_terminal = std::io::stdout().is_terminal();
     let mut lines = 0;
     let mut drawn = 0;
     loop {
         let (counts, end) = match (&plot.source, &mut looked) {
-            (Source::Url(address), _) => ask(address, plot)?,
-            (_, Some(looked)) => count(looked, plot, now())?,
+            (Source::Url(address), _) => ask(address, steps)?,
+            (_, Some(looked)) => count(looked, steps, now())?,
             (Source::Directory(_), None) => unreachable!("it was opened"),
         };
         let text = draw(&Chart {
             counts: &counts,
-            step_ns: plot.step_ns,
+            step_ns,
             end: &end,
             columns: plot.columns.unwrap_or_else(terminal_columns),
             unicode: plot.unicode,
@@ -71,14 +80,23 @@ fn terminal_columns() -> usize {
     columns.filter(|&columns| columns > 0).unwrap_or(COLUMNS)
 }
 
+/// What is counted.
+#[derive(Clone, Copy)]
+struct Steps {
+    /// The span, in ns.
+    window_ns: u64,
+    /// The step, in ns, which divides it.
+    step_ns: u64,
+}
+
 /// Hits of each step of a data directory, and where the last one ends.
-fn count(looked: &mut Looked, plot: &Plot, now: Anchor) -> Result<(Vec<u64>, String)> {
+fn count(looked: &mut Looked, steps: Steps, now: Anchor) -> Result<(Vec<u64>, String)> {
+    let Steps { window_ns, step_ns } = steps;
     let shown = looked.shown();
-    let steps = plot.window_ns / plot.step_ns;
     let counts = looked.look(|view| {
-        check_window(&shown, view, plot.window_ns, now)?;
-        let bounds = (0..=steps).rev();
-        let bounds = bounds.map(|step| view.upper_bound(now.at.before(step * plot.step_ns)));
+        check_window(&shown, view, window_ns, now)?;
+        let bounds = (0..=window_ns / step_ns).rev();
+        let bounds = bounds.map(|step| view.upper_bound(now.at.before(step * step_ns)));
         let bounds = bounds.collect::<Result<Vec<_>, Missed>>()?;
         Ok(bounds.windows(2).map(|pair| pair[1] - pair[0]).collect())
     })?;
@@ -86,31 +104,42 @@ fn count(looked: &mut Looked, plot: &Plot, now: Anchor) -> Result<(Vec<u64>, Str
 }
 
 /// The same of a running server.
-fn ask(address: &str, plot: &Plot) -> Result<(Vec<u64>, String)> {
-    let (window, step) = (duration(plot.window_ns), duration(plot.step_ns));
+fn ask(address: &str, steps: Steps) -> Result<(Vec<u64>, String)> {
+    let Steps { window_ns, step_ns } = steps;
+    let (window, step) = (duration(window_ns), duration(step_ns));
     let target = format!("/history?window={window}&step={step}");
     let answer = remote::get(address, &target)?;
-    let wrong = |cause: String| Error::found(remote::shown(address) + &target, cause);
-    let mut counts = Vec::new();
-    let mut end = String::new();
-    for (line, number) in answer.lines().zip(1..) {
-        let step = line.split_once(' ');
-        let step = step.filter(|(end, _)| parse_instant(end).is_ok());
-        let Some((instant, Ok(count))) = step.map(|(end, count)| (end, count.parse())) else {
-            let line = remote::line_of(line);
-            return Err(wrong(format!(
-                "line {number}: '{line}' is no instant with a count"
-            )));
-        };
-        counts.push(count);
-        end = instant.to_owned();
-    }
-    let steps = plot.window_ns / plot.step_ns;
-    if counts.len() as u64 != steps {
-        return Err(wrong(format!(
-            "answered {} steps, not {steps}",
-            counts.len()
-        )));
-    }
-    Ok((counts, end))
+    let fields = || {
+        let (from_ns, to_ns) = (answer.instant_ns("from")?, answer.instant_ns("to")?);
+        let (own_step_ns, counts) = (answer.digits("step_ns")?, answer.numbers("counts")?);
+        if own_step_ns != step_ns || to_ns < from_ns || to_ns.abs_diff(from_ns) != window_ns {
+            let [from, to] = [from_ns, to_ns].map(instant);
+            let step = duration(own_step_ns);
+            return Err(format!(
+                "answered for {from} to {to} in steps of {step}, which was not asked for"
+            ));
+        }
+        let (found, wanted) = (counts.len() as u64, window_ns / step_ns);
+        if found != wanted {
+            return Err(format!("answered {found} steps, not {wanted}"));
+        }
+        let (sum, own_sum) = (sum_of(counts), answer.number("sum")?);
+        if sum != own_sum {
+            return Err(format!("the steps have {sum} hits, 'sum' is {own_sum}"));
+        }
+        Ok((counts.to_vec(), instant(to_ns)))
+    };
+    fields().map_err(|cause| Error::found(remote::shown(address) + &target, cause))
+}
+
+/// The window of a running server.
+fn own_window_ns(address: &str) -> Result<u64> {
+    let answer = remote::get(address, "/status")?;
+    let window_ns = answer
+        .digits("window_ns")
+        .and_then(|window_ns| match window_ns {
+            0 => Err("'window_ns' is 0".to_owned()),
+            _ => Ok(window_ns),
+        });
+    window_ns.map_err(|cause| Error::found(remote::shown(address) + "/status", cause))
 }

@@ -1,15 +1,19 @@
 //! A question to the operator's listener of a running server, over HTTP.
 //!
-//! Owns one connection for one question, bounded in time and size: a server that is slow, silent or
-//! endless is an error. What it says is text to us: control characters never reach the terminal.
+//! Owns who is asked. Before a question goes out, a probe on a connection of its own finds out who listens
+//! there: a request of a version that does not exist, which every tallyd refuses on both of its listeners and
+//! counts on neither. Only a peer that calls itself an admin listener is asked, and only an answer that does
+//! is believed. Both are bounded in time and size: a server that is slow, silent or endless is an error.
 //!
-//! Must not know what is asked. Invariant: an answer is whole, or an error.
+//! Must not know what is asked. Invariants: an answer is whole, or an error; no request of ours is ever a hit.
 
+use super::answer::Answer;
+use super::many;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::stamp::{SECOND_NS, Stamp};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// How long a server may take, in nanoseconds, from the name of its host to the last byte.
@@ -19,34 +23,81 @@ const ANSWER_BYTES_MAX: usize = 2 << 20;
 const HEADERS_MAX: usize = 64;
 /// Characters of an error that are shown.
 const SHOWN_MAX: usize = 200;
+/// What no server of any version takes for a request that it has to answer with a number.
+const PROBE: &[u8] = b"GET / HTTP/9.9\r\n\r\n";
 
-/// The body of the answer to `GET target`.
+/// Who answers at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Admin,
+    Hits,
+    Unknown,
+}
+
+impl Peer {
+    /// The one that calls itself `server` in its answers.
+    fn named(server: Option<&[u8]>) -> Self {
+        match server {
+            Some(name) if name.starts_with(b"tallyd/") && name.ends_with(b" admin") => Self::Admin,
+            Some(name) if name.starts_with(b"tallyd") || name == b"tiny-http (Rust)" => Self::Hits,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// That it is the one to be asked.
+    fn check(self, address: &str) -> Result<()> {
+        Err(Error::said(match self {
+            Self::Admin => return Ok(()),
+            Self::Hits => format!("{address} answers as a hits listener, not as an admin listener"),
+            Self::Unknown => format!("{address} does not answer as a tallyd admin listener"),
+        }))
+    }
+}
+
+/// The fields of the answer to `GET target`.
 ///
 /// # Errors
-/// No connection, no answer in time, one too large or cut short, or any status but 200, whose text
-/// is told.
-pub fn get(address: &str, target: &str) -> Result<String> {
+/// No connection, nobody there who answers operators, no answer in time, one too large, cut short or of
+/// another form, or any status but 200, whose cause is told.
+pub fn get(address: &str, target: &str) -> Result<Answer> {
     get_within(PATIENCE_NS, address, target)
 }
 
-fn get_within(patience_ns: u64, address: &str, target: &str) -> Result<String> {
+fn get_within(patience_ns: u64, address: &str, target: &str) -> Result<Answer> {
     let url = shown(address) + target;
     let failed = |cause| Error::io("ask", url.clone(), cause);
     let wrong = |cause: String| Error::found(url.clone(), cause);
     let until = SystemClock.now().after(patience_ns);
-    let mut stream = connect(address, until).map_err(failed)?;
-    let request = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\n\r\n");
-    stream
-        .set_write_timeout(Some(left(until).map_err(failed)?))
-        .map_err(failed)?;
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-    let bytes = read(&mut stream, until).map_err(failed)?;
-    let (status, body) = parse(&bytes).map_err(wrong)?;
-    let body = std::str::from_utf8(body).map_err(|_| wrong("the answer is no text".to_owned()))?;
-    if status != 200 {
-        return Err(wrong(format!("answered {status}: {}", line_of(body))));
+    let mut probe = connect(address, until).map_err(failed)?;
+    // One name may have several addresses: the one that was probed is asked.
+    let peer = probe.peer_addr().map_err(failed)?;
+    identify(&mut probe, until)
+        .map_err(failed)?
+        .check(address)?;
+    drop(probe);
+
+    let mut stream = connect_to(peer, until).map_err(failed)?;
+    let request =
+        format!("GET {target} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
+    send(&mut stream, request.as_bytes(), until).map_err(failed)?;
+    let bytes = read(&mut stream, until, |_| false).map_err(failed)?;
+    let (head, body) = parse(&bytes).map_err(wrong)?;
+    head.peer.check(address)?;
+    let text = std::str::from_utf8(body).map_err(|_| wrong("the answer is no text".to_owned()))?;
+    let answer = Answer::read(text);
+    if head.status != 200 {
+        let cause = answer
+            .as_ref()
+            .ok()
+            .and_then(|answer| answer.text("error").ok());
+        let cause = line_of(cause.unwrap_or(text));
+        return Err(wrong(format!("answered {}: {cause}", head.status)));
     }
-    Ok(body.to_owned())
+    let answer = answer.map_err(wrong)?;
+    if head.is_marked || answer.is_true("estimated") {
+        log::warn!("{url}: the server calls its answer estimated");
+    }
+    Ok(answer)
 }
 
 /// How people call a server.
@@ -55,23 +106,25 @@ pub fn shown(address: &str) -> String {
     format!("http://{address}")
 }
 
-/// The first line of `text`, as far as it may be shown.
-#[must_use]
-pub fn line_of(text: &str) -> String {
+/// The first line of `text`, as far as it is shown.
+fn line_of(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    let shown = line.chars().filter(|letter| !letter.is_control());
-    shown.take(SHOWN_MAX).collect()
+    line.chars().take(SHOWN_MAX).collect()
 }
 
 fn connect(address: &str, until: Stamp) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(until)?) {
+        match connect_to(address, until) {
             Ok(stream) => return Ok(stream),
             Err(cause) => last = cause,
         }
     }
     Err(last)
+}
+
+fn connect_to(address: SocketAddr, until: Stamp) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, left(until)?)
 }
 
 /// The time that is left.
@@ -82,8 +135,34 @@ fn left(until: Stamp) -> io::Result<Duration> {
     }
 }
 
-/// Everything up to the end of the connection.
-fn read(stream: &mut TcpStream, until: Stamp) -> io::Result<Vec<u8>> {
+/// Asks who is there.
+fn identify(stream: &mut TcpStream, until: Stamp) -> io::Result<Peer> {
+    let known = |bytes: &[u8]| match head(bytes) {
+        Ok(head) => head.map(|head| head.peer),
+        // What does not begin as HTTP does need not be read to its end.
+        Err(_) => Some(Peer::Unknown),
+    };
+    // A peer that hangs up, before or while it is asked, has answered as well.
+    let heard = send(stream, PROBE, until)
+        .and_then(|()| read(stream, until, |bytes| known(bytes).is_some()));
+    match heard {
+        Ok(bytes) => Ok(known(&bytes).unwrap_or(Peer::Unknown)),
+        Err(cause) if cause.kind() == ErrorKind::TimedOut => Err(cause),
+        Err(_) => Ok(Peer::Unknown),
+    }
+}
+
+fn send(stream: &mut TcpStream, request: &[u8], until: Stamp) -> io::Result<()> {
+    stream.set_write_timeout(Some(left(until)?))?;
+    stream.write_all(request)
+}
+
+/// Everything up to the end of the connection, or as much as is enough.
+fn read(
+    stream: &mut TcpStream,
+    until: Stamp,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];
     loop {
@@ -98,6 +177,9 @@ fn read(stream: &mut TcpStream, until: Stamp) -> io::Result<Vec<u8>> {
             }
             Err(cause) => return Err(cause),
         }
+        if is_enough(&bytes) {
+            return Ok(bytes);
+        }
         if bytes.len() > ANSWER_BYTES_MAX {
             let cause = format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
             return Err(io::Error::other(cause));
@@ -105,33 +187,57 @@ fn read(stream: &mut TcpStream, until: Stamp) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Status and body of an answer, which must be whole.
-fn parse(bytes: &[u8]) -> Result<(u16, &[u8]), String> {
+/// What the head of an answer says.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    peer: Peer,
+    /// Whether it says that the answer is not exact.
+    is_marked: bool,
+    is_encoded: bool,
+    /// What it says of the length of the body.
+    length: Option<String>,
+    /// Its own bytes.
+    bytes: usize,
+}
+
+/// The head of an answer, if it is all there.
+fn head(bytes: &[u8]) -> Result<Option<Head>, httparse::Error> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
-    let no_http = |cause: httparse::Error| format!("the answer is no HTTP: {cause}");
-    let httparse::Status::Complete(length) = answer.parse(bytes).map_err(no_http)? else {
-        return Err("the answer ended within its head".to_owned());
+    let httparse::Status::Complete(length) = answer.parse(bytes)? else {
+        return Ok(None);
     };
-    let body = &bytes[length..];
     let named = |name: &str| {
-        answer
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))
+        let mut headers = answer.headers.iter();
+        let header = headers.find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
     };
-    if named("transfer-encoding").is_some() {
+    Ok(Some(Head {
+        status: answer.code.unwrap_or_default(),
+        peer: Peer::named(named("server")),
+        is_marked: named("tally-status").is_some(),
+        is_encoded: named("transfer-encoding").is_some(),
+        length: named("content-length").map(|value| String::from_utf8_lossy(value).into_owned()),
+        bytes: length,
+    }))
+}
+
+/// Head and body of an answer, which must be whole.
+fn parse(bytes: &[u8]) -> Result<(Head, &[u8]), String> {
+    let head = head(bytes).map_err(|cause| format!("the answer is no HTTP: {cause}"))?;
+    let head = head.ok_or("the answer ended within its head")?;
+    let body = &bytes[head.bytes..];
+    if head.is_encoded {
         return Err("the answer is encoded, which HTTP/1.0 does not know".to_owned());
     }
-    if let Some(length) = named("content-length") {
-        let text = std::str::from_utf8(length.value).ok();
-        let wanted = text.and_then(|text| text.parse::<usize>().ok());
-        if wanted != Some(body.len()) {
-            let wanted = String::from_utf8_lossy(length.value);
-            return Err(format!("the answer has {} bytes, not {wanted}", body.len()));
-        }
+    if let Some(wanted) = &head.length
+        && wanted.parse() != Ok(body.len())
+    {
+        let bytes = many(body.len() as u64, "byte");
+        return Err(format!("the answer has {bytes}, not {wanted}"));
     }
-    Ok((answer.code.unwrap_or_default(), body))
+    Ok((head, body))
 }
 
 #[cfg(test)]
@@ -141,9 +247,10 @@ mod tests {
     #[test]
     fn an_answer_is_whole_or_an_error() {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n42\n";
-        assert_eq!(parse(whole), Ok((200, &b"42\n"[..])));
+        let status_and_body = |bytes| parse(bytes).map(|(head, body)| (head.status, body));
+        assert_eq!(status_and_body(whole), Ok((200, &b"42\n"[..])));
         assert_eq!(
-            parse(b"HTTP/1.0 404 No\r\n\r\nno\n"),
+            status_and_body(b"HTTP/1.0 404 No\r\n\r\nno\n"),
             Ok((404, &b"no\n"[..]))
         );
         for end in 0..whole.len() {
@@ -171,7 +278,9 @@ mod tests {
         // A byte now and then does not win more time.
         let trickle = std::thread::spawn(move || {
             for (mut stream, _) in [listener.accept(), listener.accept()].into_iter().flatten() {
-                while stream.write_all(b"H").is_ok() {
+                let mut said = stream.write_all(b"HTTP/1.1 200 OK\r\nA: ");
+                while said.is_ok() {
+                    said = stream.write_all(b"H");
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -186,9 +295,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_cannot_steer_the_terminal() {
-        assert_eq!(line_of("no\u{1b}[2J such\u{7}\nmore"), "no[2J such");
-        assert_eq!(line_of(&"x".repeat(1000)).len(), SHOWN_MAX);
+    fn a_peer_is_who_it_calls_itself() {
+        for (server, peer) in [
+            (Some("tallyd/0.1.0 admin"), Peer::Admin),
+            (Some("tallyd/12.0.0-rc.1 admin"), Peer::Admin),
+            (Some("tallyd/0.1.0"), Peer::Hits),
+            (Some("tallyd"), Peer::Hits),
+            (Some("tiny-http (Rust)"), Peer::Hits),
+            (Some("nginx/1.22.1"), Peer::Unknown),
+            (Some("nginx admin"), Peer::Unknown),
+            (Some(""), Peer::Unknown),
+            (None, Peer::Unknown),
+        ] {
+            assert_eq!(Peer::named(server.map(str::as_bytes)), peer, "{server:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_line_of_a_text_is_shown() {
+        assert_eq!(line_of("no such\nmore"), "no such");
+        assert_eq!(line_of(&"\u{e9}".repeat(1000)).chars().count(), SHOWN_MAX);
         assert_eq!(line_of(""), "");
     }
 }

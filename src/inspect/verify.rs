@@ -12,7 +12,6 @@ use super::{Looked, Out, Verdict, many};
 use crate::error::Result;
 use crate::journal::disk::ReadDisk;
 use crate::journal::{Missed, Part, Segment, View};
-use std::io::Write;
 use std::path::Path;
 
 /// Faults that are written out, in lines.
@@ -63,32 +62,30 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     let mut said = 0;
     for line in lines.take(LINES_MAX) {
         said += 1;
-        let _infallible = writeln!(out.buffer(), "{line}");
+        out.line(line);
     }
     let shown = looked.shown();
     if count > said {
-        let _infallible = writeln!(
-            out.buffer(),
+        out.line(&format!(
             "{shown}: and {}",
             many(count - said, "more fault")
-        );
+        ));
     }
     for note in notes(&shown, &view, retired) {
-        let _infallible = writeln!(out.buffer(), "{note}");
+        out.line(&note);
     }
     let verdict = if count > 0 {
         Verdict::Damaged
     } else {
         Verdict::Sound
     };
-    let _infallible = writeln!(
-        out.buffer(),
+    out.line(&format!(
         "{shown}: {}, {}, {}: {}",
         many(view.parts.len() as u64 - retired, "segment"),
         many(records, "record"),
         many(count, "fault"),
         if count > 0 { "damaged" } else { "sound" },
-    );
+    ));
     out.flush()?;
     Ok(verdict)
 }

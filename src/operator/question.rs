@@ -164,9 +164,14 @@ fn span(parameters: &mut Parameters, facts: &Facts, now: Anchor) -> Result<Span,
 }
 
 fn instant(name: &str, text: &str, now: Anchor) -> Result<Stamp, String> {
-    let wall_ns = parse_instant(text).map_err(|cause| {
-        format!("{name}: '{text}' is no instant such as 2026-11-23T20:08:59.739840268Z: {cause}")
-    })?;
+    // A `+` in a query stands for a blank; one before an offset can only have been meant as itself.
+    let text = match text.len().checked_sub(6) {
+        Some(sign) if text.as_bytes()[sign] == b' ' => {
+            &[&text[..sign], &text[sign + 1..]].join("+")
+        }
+        _ => text,
+    };
+    let wall_ns = parse_instant(text).map_err(|cause| format!("{name}: {cause}"))?;
     Ok(now.stamp_at(wall_ns))
 }
 

@@ -5,12 +5,12 @@
 //!
 //! Must not know how a task is done. Invariant: whatever is wrong is named with flag, value and limit.
 
-use super::commands::{Row, WINDOW, data_flag, help};
+use super::commands::{Row, data_flag, help};
 use super::table::{HISTORY, Takes, variable};
-use super::tasks::{Format, Interval, Plot, STEPS_MAX, Source, Span, Task};
+use super::tasks::{Format, Interval, Plot, Source, Span, Task, WINDOW_NS};
 use super::{Command, Given, completions, directory, manual};
 use crate::error::{Error, Result};
-use crate::notation::{duration, parse_instant};
+use crate::notation::parse_instant;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 
@@ -121,7 +121,9 @@ impl Arguments {
                             to_ns: None,
                         },
                         _,
-                    ) => Span::Window(self.window_ns(environment)?),
+                    ) => self
+                        .window_ns(environment)?
+                        .map_or(Span::Default, Span::Window),
                     (_, Some(window)) => {
                         return Err(window.error("not together with --from and --to"));
                     }
@@ -172,26 +174,7 @@ impl Arguments {
 
     fn plot(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Plot> {
         let window_ns = self.window_ns(environment)?;
-        let step_ns = match self.get("step") {
-            Some(step) => {
-                let step_ns = span_ns(step)?;
-                let shown = duration(step_ns);
-                if !window_ns.is_multiple_of(step_ns) {
-                    return Err(step.error(format!(
-                        "{shown} does not divide the window, {}",
-                        duration(window_ns)
-                    )));
-                }
-                let steps = window_ns / step_ns;
-                if steps > STEPS_MAX {
-                    return Err(step.error(format!(
-                        "{shown} makes {steps} steps, at most {STEPS_MAX} are allowed"
-                    )));
-                }
-                step_ns
-            }
-            None => round_step_ns(window_ns),
-        };
+        let step_ns = self.get("step").map(span_ns).transpose()?;
         let times = match self.get("times") {
             Some(times) if self.get("watch").is_none() => return Err(times.error("needs --watch")),
             Some(times) => Some(number(times, 1, 1_000_000)?),
@@ -205,14 +188,23 @@ impl Arguments {
         };
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text);
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
-        Ok(Plot {
+        let plot = Plot {
             source: self.one(environment)?,
             window_ns,
             step_ns,
             times,
             columns: text("COLUMNS").and_then(|columns| columns.parse().ok()),
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
-        })
+        };
+        // The window of a server is not known yet.
+        let known_ns = match &plot.source {
+            Source::Directory(_) => Some(window_ns.unwrap_or(WINDOW_NS)),
+            Source::Url(_) => window_ns,
+        };
+        if let (Some(known_ns), Some(step)) = (known_ns, self.get("step")) {
+            plot.step_of(known_ns).map_err(|cause| step.error(cause))?;
+        }
+        Ok(plot)
     }
 
     fn get(&self, name: &str) -> Option<&Given> {
@@ -220,20 +212,12 @@ impl Arguments {
         self.given[index].as_ref()
     }
 
-    fn window_ns(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<u64> {
+    /// The window, if one is said.
+    fn window_ns(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<u64>> {
         let origin = variable("window");
         let from_environment = environment(&origin).map(|value| Given { origin, value });
-        let default = || Given {
-            origin: "--window".to_owned(),
-            value: WINDOW.default.into(),
-        };
-        span_ns(
-            &self
-                .get("window")
-                .cloned()
-                .or(from_environment)
-                .unwrap_or_else(default),
-        )
+        let given = self.get("window").cloned().or(from_environment);
+        given.as_ref().map(span_ns).transpose()
     }
 
     fn interval(&self) -> Result<Interval> {
@@ -298,11 +282,7 @@ fn number(given: &Given, min: u64, max: u64) -> Result<u64> {
 
 fn instant_ns(given: &Given) -> Result<i64> {
     let text = given.text()?;
-    parse_instant(text).map_err(|cause| {
-        given.error(format!(
-            "'{text}' is no instant such as 2026-11-23T20:08:59.739840268Z: {cause}"
-        ))
-    })
+    parse_instant(text).map_err(|cause| given.error(cause))
 }
 
 /// A directory, or what looks like a URL.
@@ -327,20 +307,4 @@ fn source(given: &Given) -> Result<Source> {
         Some(_) => wrong("no port from 0 to 65535 stands behind the colon"),
         None => Ok(Source::Url(format!("{address}:80"))),
     }
-}
-
-/// The step that makes the most steps, 60 at the most, and is short to say.
-fn round_step_ns(window_ns: u64) -> u64 {
-    let counts = (1..=60)
-        .rev()
-        .filter(|count| window_ns.is_multiple_of(*count));
-    let mut steps = counts.map(|count| window_ns / count);
-    let is_round = |step_ns: &u64| {
-        duration(*step_ns)
-            .trim_end_matches(char::is_alphabetic)
-            .trim_end_matches('0')
-            .len()
-            <= 2
-    };
-    steps.find(is_round).unwrap_or(window_ns)
 }

@@ -23,9 +23,16 @@ pub struct Row {
 }
 
 /// The window of what is counted or drawn.
-pub const WINDOW: Flag = flag("window", HISTORY, "60s", "the span that ends now");
+pub const WINDOW: Flag = flag(
+    "window",
+    HISTORY,
+    "60s",
+    "the span that ends now; of a URL, by default, the window of its server",
+);
 const DIR_OR_URL: &str = "DIR is a data directory, which is only read, beside a running server too; \
-    URL is the operator's listener of a running server, as http://127.0.0.1:8081.";
+    URL is the operator's listener of a running server, as http://127.0.0.1:8081. It is asked directly, \
+    not through a proxy: a listener that does not identify itself as an admin listener of tallyd is an \
+    error, and a hits listener counts nothing of that.";
 
 /// Every command there is.
 pub const COMMANDS: [Row; 7] = [
@@ -219,7 +226,9 @@ pub fn help(row_of: &Row) -> String {
         .any(|flag| matches!(flag.takes, Takes::Rfc3339))
     {
         text += &wrapped(
-            "An instant is RFC 3339 in UTC with up to nine digits, such as 2026-11-23T20:08:59.739840268Z.",
+            "An instant is RFC 3339 with any offset, such as 2026-11-23T20:08:59.739840268Z or \
+             2026-11-23T22:08:59+02:00, or epoch seconds, such as 1795464539.739840268; a second has at \
+             most nine digits.",
             0,
         );
     }

@@ -1,6 +1,7 @@
 //! The tools against a URL: what they ask a server, and what they make of any answer.
 //!
-//! Owns a small server that says what it is told to, whatever it is asked, and tells what that was.
+//! Owns a small server that calls itself an admin listener and says what it is told to, whatever it is
+//! asked, and tells what that was.
 //!
 //! Must not know of the operator's listener. Invariant tested: a right answer is printed as it is, and
 //! any other is an error that names the question and the cause.
@@ -8,116 +9,315 @@
 use crate::written::written;
 use crate::{Ran, run};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
-/// Answers as many questions with `answer`; returns what the tool did, and the first lines it was asked.
-fn told(answers: &[&[u8]], arguments: &[&str]) -> (Ran, Vec<String>, String) {
+const PROBE: &str = "GET / HTTP/9.9";
+const ADMIN: &str = "Server: tallyd/0.1.0 admin";
+
+/// Reads a request; its head.
+fn heard(stream: &mut TcpStream) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("a request");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
+}
+
+/// Answers as many connections with `answers`, whatever is asked; what the tool did, and the heads it sent.
+fn answered(answers: &[&[u8]], arguments: &[&str]) -> (Ran, Vec<String>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let address = listener.local_addr().expect("its address").to_string();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let asked = answers.iter().map(|answer| {
+            let heads = answers.iter().map(|answer| {
                 let (mut stream, _) = listener.accept().expect("a connection");
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") {
-                    stream.read_exact(&mut byte).expect("a request");
-                    head.push(byte[0]);
-                }
+                let head = heard(&mut stream);
                 // A tool that has heard enough closes the connection.
                 let _heard_enough = stream.write_all(answer);
-                let head = String::from_utf8(head).expect("text");
-                assert!(head.contains("\r\nHost: 127.0.0.1:"), "{head}");
-                head.lines().next().expect("a line").to_owned()
+                head
             });
-            asked.collect::<Vec<_>>()
+            heads.collect::<Vec<_>>()
         });
-        let arguments = [arguments, &[&url]].concat();
-        let ran = run(&arguments);
-        (ran, server.join().expect("the server"), url.clone())
+        let url = format!("http://{address}");
+        let ran = run(&[arguments, &[&url]].concat());
+        (ran, server.join().expect("the server"), address.clone())
     })
 }
 
-fn ok(body: &str) -> Vec<u8> {
+/// The same of an admin listener, which is probed before each question: the first lines it was asked.
+fn told(answers: &[&[u8]], arguments: &[&str]) -> (Ran, Vec<String>, String) {
+    let refusal = format!("HTTP/1.1 505 No\r\n{ADMIN}\r\nContent-Length: 0\r\n\r\n");
+    let pairs = answers
+        .iter()
+        .flat_map(|answer| [refusal.as_bytes(), answer]);
+    let (ran, heads, address) = answered(&pairs.collect::<Vec<_>>(), arguments);
+    let asked = heads.chunks(2).map(|pair| {
+        assert_eq!(pair[0], format!("{PROBE}\r\n\r\n"));
+        assert!(
+            pair[1].contains("\r\nHost: 127.0.0.1:")
+                && pair[1].contains("\r\nAccept: application/json\r\n"),
+            "{pair:?}"
+        );
+        pair[1].lines().next().expect("a line").to_owned()
+    });
+    (ran, asked.collect(), format!("http://{address}"))
+}
+
+fn answer(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
+    format!("HTTP/1.1 {status}\r\n{ADMIN}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    answer("200 OK", body)
+}
+
+/// An answer to `/count` for so many seconds.
+fn count(seconds: u32, count: u64) -> Vec<u8> {
+    let (minute, second) = (8 + seconds / 60, seconds % 60);
+    ok(&format!(
+        "{{\"from\":\"2026-11-23T20:08:00.000000000Z\",\"to\":\"2026-11-23T20:{minute:02}:{second:02}.000000000Z\",\"count\":{count}}}\n"
+    ))
 }
 
 #[test]
 fn a_window_and_an_interval_are_asked_for_and_printed() {
-    let (ran, asked, _) = told(&[&ok("42\n")], &["count"]);
-    assert_eq!(
-        (ran.number(), &*asked[0]),
-        (42, "GET /count?window=60s HTTP/1.0")
-    );
-    let (ran, asked, _) = told(&[&ok("0\n")], &["count", "--window", "1m 30s"]);
+    // The server's own window is its to know.
+    let (ran, asked, _) = told(&[&count(7, 42)], &["count"]);
+    assert_eq!((ran.number(), &*asked[0]), (42, "GET /count HTTP/1.0"));
+    let (ran, asked, _) = told(&[&count(90, 0)], &["count", "--window", "1m 30s"]);
     assert_eq!(
         (ran.number(), &*asked[0]),
         (0, "GET /count?window=90s HTTP/1.0")
     );
-    let (from, to) = ("2026-11-23T20:08:59.739840268Z", "2026-11-23T20:09:00Z");
-    let most = u64::MAX.to_string() + "\n";
-    let (ran, asked, _) = told(&[&ok(&most)], &["count", "--from", from, "--to", to]);
-    let expected = format!("GET /count?from={from}&to=2026-11-23T20:09:00.000000000Z HTTP/1.0");
+    let (from, to) = (
+        "2026-11-23T20:08:59.739840268Z",
+        "2026-11-23T20:09:00.000000000Z",
+    );
+    let body = |from: &str, to: &str, count: u64| {
+        ok(&format!(
+            "{{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n"
+        ))
+    };
+    let flags = ["count", "--from", from, "--to", "2026-11-23T21:09:00+01:00"];
+    let (ran, asked, _) = told(&[&body(from, to, u64::MAX)], &flags);
+    let expected = format!("GET /count?from={from}&to={to} HTTP/1.0");
     assert_eq!((ran.number(), &*asked[0]), (u64::MAX, &*expected));
-    let (ran, asked, _) = told(&[&ok("7\n")], &["count", "--from", from]);
+    let (ran, asked, _) = told(&[&body(from, to, 7)], &["count", "--from", from]);
     assert_eq!(
         (ran.number(), &*asked[0]),
         (7, &*format!("GET /count?from={from} HTTP/1.0"))
     );
-    // Without a length the end of the connection is the end of the answer.
-    let (ran, ..) = told(&[b"HTTP/1.0 200 OK\r\n\r\n5\n"], &["count"]);
+    // Without a length the end of the connection is the end of the answer; other fields do not matter.
+    let bare = format!(
+        "HTTP/1.0 200 OK\r\n{ADMIN}\r\n\r\n{{\"more\":[{{}}],\"count\":5,\"to\":\"{to}\",\"from\":\"{from}\"}}"
+    );
+    let (ran, ..) = told(&[bare.as_bytes()], &["count"]);
     assert_eq!(ran.number(), 5);
+}
+
+#[test]
+fn an_answer_for_another_span_is_an_error() {
+    let asked = [
+        "count",
+        "--from",
+        "2026-11-23T20:08:00Z",
+        "--to",
+        "2026-11-23T20:09:00Z",
+    ];
+    let windows: [(&[&str], u32); 4] = [
+        (&["count", "--window", "60s"], 59),
+        (&["count", "--window", "60s"], 61),
+        (&asked, 59),
+        (&asked, 61),
+    ];
+    for (flags, seconds) in windows {
+        let (ran, ..) = told(&[&count(seconds, 42)], flags);
+        let said = ran.complaint(1);
+        assert!(
+            said.contains(": answered for 2026-11-23T20:08:00.000000000Z to 2026-11-23T20:0")
+                && said.ends_with(", which was not asked for\n"),
+            "{said}"
+        );
+    }
+    let backwards =
+        "{\"from\":\"2026-11-23T20:08:01Z\",\"to\":\"2026-11-23T20:08:00Z\",\"count\":1}";
+    let (ran, ..) = told(&[&ok(backwards)], &["count"]);
+    assert!(ran.complaint(1).contains("which was not asked for"));
+}
+
+#[test]
+fn what_is_still_to_come_is_left_out_and_that_is_said() {
+    let flags = [
+        "count",
+        "--from",
+        "2026-11-23T20:08:00Z",
+        "--to",
+        "2200-01-01T00:00:00Z",
+    ];
+    let (ran, _, url) = told(&[&count(60, 42)], &flags);
+    assert_eq!((ran.code, &*ran.out), (Some(0), "42\n"));
+    let expected = format!(
+        " warn: {url}: counted up to 2026-11-23T20:09:00.000000000Z, which is now; 2200-01-01T00:00:00.000000000Z is still to come\n"
+    );
+    assert!(ran.err.ends_with(&expected), "{}", ran.err);
+    let written = written(1, 5);
+    let ran = run(&[&flags[..], &[&written.shown()]].concat());
+    assert_eq!((ran.code, &*ran.out), (Some(0), "5\n"));
+    assert!(
+        ran.err
+            .ends_with("2200-01-01T00:00:00.000000000Z is still to come\n"),
+        "{}",
+        ran.err
+    );
+    let said = run(&["count", "--from", "2200-01-01T00:00:00Z", &written.shown()]).complaint(1);
+    assert!(
+        said.starts_with("tallyd: --from: 2200-01-01T00:00:00.000000000Z is later than now, 20"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_answer_that_the_server_calls_estimated_is_printed_with_a_warning() {
+    let text = String::from_utf8(count(60, 9)).expect("text");
+    let marked = text.replace("\r\n\r\n", "\r\nTally-Status: estimated\r\n\r\n");
+    let field = count(60, 9);
+    let field = String::from_utf8(field).expect("text");
+    let field = field.replace("\"count\":9}", "\"count\":9,\"estimated\":true}");
+    let length = field.rsplit("\r\n\r\n").next().expect("a body").len();
+    let start = field.split("Content-Length: ").next().expect("a head");
+    let body = field.rsplit("\r\n\r\n").next().expect("a body");
+    let field = format!("{start}Content-Length: {length}\r\n\r\n{body}");
+    for answer in [marked, field] {
+        let (ran, ..) = told(&[answer.as_bytes()], &["count"]);
+        assert_eq!((ran.code, &*ran.out), (Some(0), "9\n"));
+        assert!(
+            ran.err
+                .ends_with("/count: the server calls its answer estimated\n"),
+            "{}",
+            ran.err
+        );
+    }
 }
 
 #[test]
 fn servers_and_directories_are_counted_together() {
     let written = written(1, 5);
-    let (ran, _, url) = told(&[&ok("95\n")], &["count", &written.shown()]);
+    let (ran, _, url) = told(&[&count(60, 95)], &["count", &written.shown()]);
     let expected = format!("  5 {}\n 95 {url}\n100 in all\n", written.shown());
     assert_eq!(ran.printed(), expected);
+    // What each has by default may be windows of different length, whose sum would be of none.
+    let (ran, _, url) = told(&[&count(10, 95)], &["count", &written.shown()]);
+    assert_eq!(
+        ran.complaint(1),
+        format!(
+            "tallyd: {url}: its window is 10s, that of {} is 60s: --window counts the same of both\n",
+            written.shown()
+        )
+    );
 }
 
 #[test]
 fn any_other_answer_is_an_error_that_names_question_and_cause() {
-    let long = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'1'; 3 << 20]].concat();
-    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n1\n", "A: b\r\n".repeat(65)).into_bytes();
-    let rows: [(&[u8], &str); 13] = [
+    let head = |status: &str, rest: &str| format!("HTTP/1.1 {status}\r\n{ADMIN}\r\n{rest}");
+    let long = [head("200 OK", "\r\n").into_bytes(), vec![b'1'; 3 << 20]].concat();
+    let many_headers = head("200 OK", &("A: b\r\n".repeat(65) + "\r\n{}"));
+    let (from, to) = ("\"2026-11-23T20:08:00Z\"", "\"2026-11-23T20:09:00Z\"");
+    let rows: Vec<(Vec<u8>, &str)> = vec![
         (
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 26\r\n\r\nwindow: 1h is more than 60s",
+            head(
+                "400 No",
+                "Content-Length: 26\r\n\r\nwindow: 1h is more than 60s",
+            )
+            .into(),
             "the answer has 27 bytes, not 26",
         ),
         (
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 27\r\n\r\nwindow: 1h is more than 60s",
+            head(
+                "400 No",
+                "Content-Length: 27\r\n\r\nwindow: 1h is more than 60s",
+            )
+            .into(),
             "answered 400: window: 1h is more than 60s",
         ),
         (
-            b"HTTP/1.1 503 No\r\n\r\n\x1b[2Jbusy\x07\nor not\n",
-            "answered 503: [2Jbusy",
-        ),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", "answered 204: "),
-        (&ok("\n"), "answered '', which is no number"),
-        (&ok("-1\n"), "answered '-1', which is no number"),
-        (
-            &ok("18446744073709551616\n"),
-            "answered '18446744073709551616', which is no number",
-        ),
-        (&ok("<html>\n"), "answered '<html>', which is no number"),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n4",
-            "the answer has 1 bytes, not 3",
+            answer("400 Bad Request", "{\"error\":\"window: 1h is more\"}\n"),
+            "answered 400: window: 1h is more\n",
         ),
         (
-            b"HTTP/1.1 200 OK\r\nContent-Len",
+            head("503 No", "\r\n\x1b[2Jbusy\x07\nor not\n").into(),
+            r"answered 503: \u{1b}[2Jbusy\u{7}",
+        ),
+        (
+            answer("503 No", "{\"error\":\"disk\\u001b[2J\\u009b\"}"),
+            r"answered 503: disk\u{1b}[2J\u{9b}",
+        ),
+        (head("204 No Content", "\r\n").into(), "answered 204: "),
+        (ok(""), "no JSON object, from byte 0 on"),
+        (ok("42\n"), "no JSON object, from byte 0 on"),
+        (ok("<html>\n"), "no JSON object, from byte 0 on"),
+        (ok("{}\n"), "'from' is missing"),
+        (
+            ok(&format!("{{\"from\":{from},\"to\":{to}}}")),
+            "'count' is missing",
+        ),
+        (
+            ok(&format!("{{\"from\":{from},\"count\":1}}")),
+            "'to' is missing",
+        ),
+        (
+            ok(&format!("{{\"from\":{from},\"to\":{to},\"count\":-1}}")),
+            "'count' is no whole number",
+        ),
+        (
+            ok(&format!(
+                "{{\"from\":{from},\"to\":{to},\"count\":1,\"count\":2}}"
+            )),
+            "'count' stands there twice",
+        ),
+        (
+            ok(&format!(
+                "{{\"from\":{from},\"to\":{to},\"count\":18446744073709551616}}"
+            )),
+            "'count' is no whole number",
+        ),
+        (
+            ok(&format!(
+                "{{\"from\":\"\\u001b[2J\",\"to\":{to},\"count\":1}}"
+            )),
+            r"'from': invalid time '\u{1b}[2J': expected RFC 3339",
+        ),
+        (
+            head("200 OK", "Content-Length: 3\r\n\r\n4").into(),
+            "the answer has 1 byte, not 3",
+        ),
+        (
+            head("200 OK", "Content-Length: \x1b3\r\n\r\n4").into(),
+            "the answer is no HTTP: ",
+        ),
+        (
+            head("200 OK", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").into(),
+            "the answer is encoded",
+        ),
+        (
+            head("200 OK", "Content-Len").into(),
             "the answer ended within its head",
         ),
-        (b"", "the answer ended within its head"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is no HTTP: "),
-        (&many_headers, "the answer is no HTTP: too many headers"),
+        (Vec::new(), "the answer ended within its head"),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
+            "the answer is no HTTP: ",
+        ),
+        (
+            many_headers.into(),
+            "the answer is no HTTP: too many headers",
+        ),
     ];
     for (answer, cause) in rows {
-        let (ran, _, url) = told(&[answer], &["count"]);
+        let (ran, _, url) = told(&[&answer], &["count"]);
         let said = ran.complaint(1);
-        let begin = format!("tallyd: {url}/count?window=60s: {cause}");
+        let begin = format!("tallyd: {url}/count: {cause}");
         assert!(
             said.starts_with(&begin),
             "{said:?} does not begin with {begin:?}"
@@ -128,10 +328,53 @@ fn any_other_answer_is_an_error_that_names_question_and_cause() {
         );
     }
     let (ran, _, url) = told(&[&long], &["count"]);
-    let said = format!(
-        "tallyd: cannot ask {url}/count?window=60s: the answer is longer than 2097152 bytes\n"
-    );
+    let said = format!("tallyd: cannot ask {url}/count: the answer is longer than 2097152 bytes\n");
     assert_eq!(ran.complaint(1), said);
+}
+
+#[test]
+fn a_peer_that_is_no_admin_listener_is_never_asked() {
+    let plain = |server: &str, body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\n{server}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let json = "{\"from\":\"2026-11-23T20:08:00Z\",\"to\":\"2026-11-23T20:09:00Z\",\"count\":1}";
+    let hits = "answers as a hits listener, not as an admin listener";
+    let unknown = "does not answer as a tallyd admin listener";
+    for (answer, said) in [
+        (plain("Server: tallyd/0.1.0\r\n", "7\n"), hits),
+        (plain("Server: tallyd\r\n", "7\n"), hits),
+        (plain("Server: tiny-http (Rust)\r\n", ""), hits),
+        (plain("Server: nginx/1.22.1\r\n", "7\n"), unknown),
+        (plain("Server: nginx admin\r\n", json), unknown),
+        (plain("", json), unknown),
+        (plain("", "7\n"), unknown),
+        (String::new(), unknown),
+        ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), unknown),
+        ("\x1b[2J\r\n".to_owned(), unknown),
+        (format!("HTTP/1.1 505 No\r\n{ADMIN}\r\nContent-Le"), unknown),
+    ] {
+        for tool in ["count", "plot"] {
+            for window in [&["--window", "60s"][..], &[]] {
+                // A second question would find nobody who takes it, and be another error.
+                let flags = [&[tool], window].concat();
+                let (ran, heads, address) = answered(&[answer.as_bytes()], &flags);
+                assert_eq!(heads, [format!("{PROBE}\r\n\r\n")]);
+                assert_eq!(ran.complaint(1), format!("tallyd: {address} {said}\n"));
+            }
+        }
+    }
+    // One that identifies itself to the probe and then answers as somebody else is not believed either.
+    let (ran, _, url) = told(&[plain("", json).as_bytes()], &["count"]);
+    let address = url.trim_start_matches("http://");
+    assert_eq!(ran.complaint(1), format!("tallyd: {address} {unknown}\n"));
+    // In a sum one such peer is enough: nothing is printed.
+    let written = written(1, 5);
+    let answer = plain("Server: tallyd/0.1.0\r\n", "7\n");
+    let (ran, _, address) = answered(&[answer.as_bytes()], &["count", &written.shown()]);
+    assert_eq!(ran.complaint(1), format!("tallyd: {address} {hits}\n"));
 }
 
 #[test]
@@ -142,19 +385,27 @@ fn nobody_there_is_an_error() {
     let said = run(&["count", &url]).complaint(1);
     assert_eq!(
         said,
-        format!("tallyd: cannot ask {url}/count?window=60s: connection refused\n")
+        format!("tallyd: cannot ask {url}/count: connection refused\n")
     );
 }
 
-fn history(counts: &[u64]) -> String {
-    let line = |(second, count)| format!("2026-11-23T20:08:{second:02}.000000000Z {count}\n");
-    (1..).zip(counts).map(line).collect()
+/// An answer to `/history`.
+fn history(step_ms: u64, counts: &[u64]) -> Vec<u8> {
+    let window_ms = step_ms * counts.len() as u64;
+    let (second, ms) = (window_ms / 1000, window_ms % 1000);
+    ok(&format!(
+        "{{\"from\":\"2026-11-23T20:08:00.000000000Z\",\"to\":\"2026-11-23T20:{:02}:{:02}.{ms:03}000000Z\",\
+         \"step_ns\":\"{step_ms}000000\",\"counts\":{counts:?},\"sum\":{}}}\n",
+        8 + second / 60,
+        second % 60,
+        counts.iter().sum::<u64>()
+    ))
 }
 
 #[test]
 fn a_history_is_asked_for_and_drawn() {
     let counts: Vec<u64> = (0..50).collect();
-    let (ran, asked, _) = told(&[&ok(&history(&counts))], &["plot", "--window", "50s"]);
+    let (ran, asked, _) = told(&[&history(1000, &counts)], &["plot", "--window", "50s"]);
     assert_eq!(asked[0], "GET /history?window=50s&step=1s HTTP/1.0");
     let drawn = ran.printed();
     assert!(
@@ -166,7 +417,7 @@ fn a_history_is_asked_for_and_drawn() {
         "{drawn}"
     );
     let flags = ["plot", "--window", "2s", "--step", "500ms"];
-    let (ran, asked, _) = told(&[&ok(&history(&[1, 2, 3, 4]))], &flags);
+    let (ran, asked, _) = told(&[&history(500, &[1, 2, 3, 4])], &flags);
     assert_eq!(asked[0], "GET /history?window=2s&step=500ms HTTP/1.0");
     assert!(
         ran.printed()
@@ -175,32 +426,92 @@ fn a_history_is_asked_for_and_drawn() {
 }
 
 #[test]
-fn a_history_of_other_lines_is_an_error() {
-    for (body, cause) in [
-        (history(&[1; 59]), "answered 59 steps, not 60"),
+fn the_window_of_the_server_is_drawn_unless_another_is_said() {
+    let status = |window_ns: u64| ok(&format!("{{\"window_ns\":\"{window_ns}\"}}\n"));
+    let (ran, asked, _) = told(
+        &[&status(5_000_000_000), &history(100, &[2; 50])],
+        &["plot"],
+    );
+    assert_eq!(
+        asked,
+        [
+            "GET /status HTTP/1.0",
+            "GET /history?window=5s&step=100ms HTTP/1.0"
+        ]
+    );
+    assert!(
+        ran.printed()
+            .contains("\n100 hits in 5s; a bar is 100ms, 2 at most\n")
+    );
+    let (ran, ..) = told(&[&status(5_000_000_000)], &["plot", "--step", "2s"]);
+    assert_eq!(
+        ran.complaint(1),
+        "tallyd: --step: 2s does not divide the window, 5s\n"
+    );
+    for wrong in [
+        ok("{\"window_ns\":5}"),
+        ok("{\"window_ns\":\"0\"}"),
+        ok("{}"),
+    ] {
+        let (ran, _, url) = told(&[&wrong], &["plot"]);
+        let said = ran.complaint(1);
+        assert!(
+            said.starts_with(&format!("tallyd: {url}/status: 'window_ns' is ")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_history_of_another_form_is_an_error() {
+    let body = |old: &str, new: &str| {
+        let text = String::from_utf8(history(1000, &[1; 60])).expect("text");
+        let body = text.rsplit("\r\n\r\n").next().expect("a body");
+        assert!(body.contains(old), "{body}");
+        ok(&body.replace(old, new))
+    };
+    for (answer, cause) in [
+        (body("[1, ", "["), "answered 59 steps, not 60"),
         (
-            history(&[1; 3]) + "now 5\n",
-            "line 4: 'now 5' is no instant with a count",
+            history(1000, &[1; 59]),
+            "answered for 2026-11-23T20:08:00.0",
         ),
         (
-            history(&[1; 3]) + "2026-11-23T20:08:04Z -5\n",
-            "line 4: '2026-11-23T20:08:04Z -5' is no",
+            history(500, &[1; 120]),
+            "answered for 2026-11-23T20:08:00.0",
         ),
         (
-            "<html>\n".to_owned(),
-            "line 1: '<html>' is no instant with a count",
+            body("\"sum\":60", "\"sum\":61"),
+            "the steps have 60 hits, 'sum' is 61",
+        ),
+        (body("\"sum\"", "\"sun\""), "'sum' is missing"),
+        (
+            body("[1, ", "[-1, "),
+            "'counts' is no list of whole numbers",
+        ),
+        (body("\"counts\"", "\"count\""), "'counts' is missing"),
+        (
+            body("20:08", "now"),
+            "'from': invalid time '2026-11-23Tnow:00.0",
+        ),
+        (
+            ok("2026-11-23T20:08:01Z 5\n"),
+            "no JSON object, from byte 0 on",
         ),
     ] {
-        let (ran, _, url) = told(&[&ok(&body)], &["plot"]);
+        let (ran, _, url) = told(&[&answer], &["plot", "--window", "60s"]);
         let said = ran.complaint(1);
         let begin = format!("tallyd: {url}/history?window=60s&step=1s: {cause}");
-        assert!(said.starts_with(&begin), "{said:?}");
+        assert!(
+            said.starts_with(&begin),
+            "{said:?} does not begin with {begin:?}"
+        );
     }
 }
 
 #[test]
 fn watching_asks_again_and_draws_again() {
-    let (first, second) = (ok(&history(&[1, 0])), ok(&history(&[0, 7])));
+    let (first, second) = (history(1000, &[1, 0]), history(1000, &[0, 7]));
     let flags = [
         "plot", "--window", "2s", "--step", "1s", "--watch", "--times", "2",
     ];
@@ -210,7 +521,7 @@ fn watching_asks_again_and_draws_again() {
     let charts: Vec<&str> = drawn.split("\n\n").collect();
     assert_eq!(charts.len(), 2, "{drawn}");
     assert!(
-        charts[0].contains("\n1 hits in 2s") && charts[1].contains("\n7 hits in 2s"),
+        charts[0].contains("\n1 hit") && charts[1].contains("\n7 hits in 2s"),
         "{drawn}"
     );
 }

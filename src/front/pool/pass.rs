@@ -287,15 +287,20 @@ impl Pen<'_> {
                     Some(hit) => self.responder.tally(self.out, hit.tally, form),
                     None => {
                         let (refusal, is_head) = (Refusal::Unavailable, form.is_head);
-                        self.responder
-                            .refusal(self.out, refusal, REFUSED_TEXT, is_head);
+                        self.responder.refusal(
+                            self.out,
+                            Side::Hits,
+                            refusal,
+                            REFUSED_TEXT,
+                            is_head,
+                        );
                         is_refused = true;
                     }
                 },
                 Answer::Continue => self.out.extend_from_slice(CONTINUE),
                 Answer::Refused(refusal) => {
                     self.gauges.refuse(refusal);
-                    self.refuse(refusal);
+                    self.refuse(Side::Hits, refusal);
                 }
             }
         }
@@ -320,15 +325,15 @@ impl Pen<'_> {
                     is_asked = true;
                 }
                 Answer::Continue => self.out.extend_from_slice(CONTINUE),
-                Answer::Refused(refusal) => self.refuse(refusal),
+                Answer::Refused(refusal) => self.refuse(Side::Operator, refusal),
             }
         }
         is_asked
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, side: Side, refusal: Refusal) {
         self.responder
-            .refusal(self.out, refusal, text_of(refusal), false);
+            .refusal(self.out, side, refusal, text_of(refusal), false);
     }
 }
 

@@ -11,6 +11,7 @@ use super::request::{Refusal, Version};
 use super::talk::Form;
 use crate::front::EVERY_ANSWER;
 use crate::front::desk::Page;
+use crate::front::gauges::Side;
 use crate::notation;
 use crate::stamp::SECOND_NS;
 use std::io::Write;
@@ -85,10 +86,10 @@ impl Responder {
             headers,
             body,
         } = page;
-        let (date, length) = (&self.date, body.len());
+        let (date, length, server) = (&self.date, body.len(), server_of(Side::Operator));
         let _infallible = write!(
             out,
-            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: {media}\r\n{EVERY_ANSWER}\
+            "HTTP/1.1 {status}\r\nDate: {date}\r\nServer: {server}\r\nContent-Type: {media}\r\n{EVERY_ANSWER}\
              {headers}Content-Length: {length}"
         );
         out.extend_from_slice(end_of_head(form));
@@ -98,17 +99,32 @@ impl Responder {
     }
 
     /// Appends a refusal with `text` for people. The connection does not outlive it.
-    pub fn refusal(&self, out: &mut Vec<u8>, refusal: Refusal, text: &str, is_head: bool) {
+    pub fn refusal(
+        &self,
+        out: &mut Vec<u8>,
+        side: Side,
+        refusal: Refusal,
+        text: &str,
+        is_head: bool,
+    ) {
         let (code, reason, date) = (refusal.code(), refusal.reason(), &self.date);
-        let length = text.len();
+        let (length, server) = (text.len(), server_of(side));
         let _infallible = write!(
             out,
-            "HTTP/1.1 {code} {reason}\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\n{EVERY_ANSWER}\
+            "HTTP/1.1 {code} {reason}\r\nDate: {date}\r\nServer: {server}\r\nContent-Type: {PLAIN}\r\n{EVERY_ANSWER}\
              Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         if !is_head {
             out.extend_from_slice(text.as_bytes());
         }
+    }
+}
+
+/// What a listener calls itself in all answers but tallies, so that a client can tell who answers.
+const fn server_of(side: Side) -> &'static str {
+    match side {
+        Side::Hits => concat!("tallyd/", env!("CARGO_PKG_VERSION")),
+        Side::Operator => concat!("tallyd/", env!("CARGO_PKG_VERSION"), " admin"),
     }
 }
 
@@ -192,9 +208,11 @@ mod tests {
     #[test]
     fn a_refusal_closes_the_connection() {
         let text = text_of(|responder, out| {
-            responder.refusal(out, Refusal::BadRequest, "no\n", false);
+            responder.refusal(out, Side::Hits, Refusal::BadRequest, "no\n", false);
         });
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+        let server = concat!("\r\nServer: tallyd/", env!("CARGO_PKG_VERSION"), "\r\n");
+        assert!(text.contains(server), "{text}");
         assert!(
             text.ends_with("Content-Length: 3\r\nConnection: close\r\n\r\nno\n"),
             "{text}"

@@ -228,7 +228,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
             self.responder.set_date(self.clock.wall_ns());
             let text = "too many connections\n";
             self.responder
-                .refusal(&mut self.out, Refusal::Unavailable, text, false);
+                .refusal(&mut self.out, side, Refusal::Unavailable, text, false);
             connection.send(&self.out);
             if connection.is_gone || self.surplus >= SURPLUS_MAX {
                 return;
@@ -303,13 +303,14 @@ impl<C: Clock, K: Count> Worker<C, K> {
                 continue;
             }
             let refusal = Refusal::TimedOut;
-            if connection.side == Side::Hits {
+            let side = connection.side;
+            if side == Side::Hits {
                 self.shared.gauges.refuse(refusal);
             }
             self.out.clear();
             self.responder.set_date(self.clock.wall_ns());
             self.responder
-                .refusal(&mut self.out, refusal, text_of(refusal), false);
+                .refusal(&mut self.out, side, refusal, text_of(refusal), false);
             connection.talk.end();
             connection.send(&self.out);
             self.settle(key);

@@ -79,6 +79,15 @@ fn spans_are_taken_to_the_nanosecond() {
             "/count?from=2026-11-23T20%3A08%3A59.739840268Z",
             Span::Between(at(0), at(0)),
         ),
+        // A plus sign that is sent as it is reads as a blank.
+        (
+            "/count?from=2026-11-23T22:08:58.739840268+02:00&to=2026-11-23T22:08:59.739840268%2B02:00",
+            Span::Between(at(SECOND_NS), at(0)),
+        ),
+        (
+            "/count?from=2026-11-23+10:08:58.739840268-10:00&to=1795464539.739840268",
+            Span::Between(at(SECOND_NS), at(0)),
+        ),
         (
             "/count?from=2026-11-23T20:06:59.739840268Z",
             Span::Between(at(120 * SECOND_NS), at(0)),
@@ -162,11 +171,15 @@ fn what_is_wrong_is_named() {
     ] {
         assert_eq!(get(target), Err(refusal.to_owned()), "{target}");
     }
-    let unreadable = get("/count?from=yesterday").expect_err("no instant");
-    assert!(
-        unreadable.starts_with("400 from: 'yesterday' is no instant such as 2026"),
-        "{unreadable}"
-    );
+    for text in ["yesterday", "2026-11-23+20:08", "\u{e9}+00:00"] {
+        let unreadable = get(&format!("/count?from={text}")).expect_err("no instant");
+        assert!(
+            unreadable.starts_with("400 from: invalid time '")
+                && unreadable
+                    .ends_with("expected RFC 3339 such as 2026-11-27T00:00:00Z, or epoch seconds"),
+            "{unreadable}"
+        );
+    }
     let future = get("/count?from=2026-11-23T20:09:59Z").expect_err("nothing yet");
     assert!(future.starts_with("400 to: now is before from"), "{future}");
 }

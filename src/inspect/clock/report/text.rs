@@ -4,7 +4,7 @@
 //! is wider than 100 columns.
 
 use super::{Day, REASON, Report, tenths};
-use crate::notation::duration;
+use crate::notation::{duration, printable};
 use std::fmt::{Display, Write};
 
 impl Report {
@@ -95,7 +95,7 @@ impl Report {
     fn syncs_text(&self, text: &mut String) {
         line(
             text,
-            format_args!("\nsyncs of one hit each, in {}", self.place),
+            format_args!("\nsyncs of one hit each, in {}", printable(&self.place)),
         );
         for (name, syncs) in [
             (
