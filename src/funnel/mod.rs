@@ -76,8 +76,9 @@ pub struct Funnel<D: Disk, C: Clock> {
     syncing: Option<Stamp>,
     /// When the oldest hit was flushed that no job has taken up.
     unsynced_since: Option<Stamp>,
-    /// Whether the wall clock had to place what an earlier boot left.
-    earlier_boot: bool,
+    /// Records that the start found at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    doubtful_until: Stamp,
     /// What only grows, and why things are not as they should be.
     status: Status,
 }
@@ -117,7 +118,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             held: VecDeque::with_capacity(CHANNEL_MESSAGES_MAX),
             jobs,
             syncing: None,
-            earlier_boot: recovered.earlier_boot,
+            doubtful_until: recovered.doubtful_until,
             status: Status {
                 recovered_count: recovered.hit_count(),
                 damaged_count: recovered.damaged_count,

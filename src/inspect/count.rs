@@ -78,7 +78,7 @@ pub fn check_window(
     if from < view.complete_after {
         return Err(no_longer_kept(shown, view, now.wall_at(from), now));
     }
-    if view.earlier_boot && from < Stamp::default() {
+    if from < view.doubtful_until {
         let window = duration(window_ns);
         log::warn!(
             "{shown}: estimated: {window} reach back to an earlier boot, whose hits the wall clock placed"

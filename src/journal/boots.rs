@@ -18,8 +18,9 @@ use crate::stamp::{Anchor, BootId, Stamp};
 pub struct Placed {
     /// The base of each, in the order given.
     pub bases: Vec<Stamp>,
-    /// Whether the wall clock had to be asked.
-    pub earlier_boot: bool,
+    /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    pub doubtful_until: Stamp,
 }
 
 /// Places segments, given oldest first as their headers and their newest records in ns after the
@@ -28,7 +29,7 @@ pub struct Placed {
 pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
     let mut placed = Placed {
         bases: vec![Stamp::default(); segments.len()],
-        earlier_boot: false,
+        doubtful_until: Stamp::MIN,
     };
     // The start of what came after: on its own line, on the calendar, and on today's line.
     let (mut uptime_ns, mut wall_ns, mut start) = (now.at.ns(), now.wall_ns, now.at);
@@ -48,7 +49,8 @@ pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
             let age_ns = wall_ns.saturating_sub(last_wall_ns).max(uptime_ns).max(0);
             let last = start.before(age_ns.unsigned_abs());
             shift_ns = last.ns().saturating_sub(last_ns);
-            placed.earlier_boot = true;
+            // The wall clock had to be asked.
+            placed.doubtful_until = Stamp::default();
         }
         let base = Stamp::from_ns(line_ns(header.base_ns).saturating_add(shift_ns));
         placed.bases[index] = base;

@@ -50,8 +50,9 @@ pub struct Recovered {
     pub trimmed_bytes: u64,
     /// Places whose records are damaged or lost, as far as recovery has read.
     pub damaged_count: u64,
-    /// Whether an earlier boot's records were placed by the wall clock.
-    pub earlier_boot: bool,
+    /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    pub doubtful_until: Stamp,
     /// Everything corrupt, one line each with file and position.
     pub findings: Vec<String>,
 }
@@ -95,7 +96,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         .take_while(|found| found.header.boot == boot)
         .last()
         .map_or(settled.end, |found| found.header.sequence);
-    let (segments, earlier_boot) = place(&settled.found, boot, now);
+    let (segments, doubtful_until) = place(&settled.found, boot, now);
     Ok(Recovered {
         complete_after: complete_after(&segments, settled.end, now.at),
         segments,
@@ -105,7 +106,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         leftover: settled.leftover,
         trimmed_bytes: settled.trimmed_bytes,
         damaged_count: settled.damaged_count,
-        earlier_boot,
+        doubtful_until,
         findings: settled.findings,
     })
 }
@@ -156,9 +157,9 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
     })
 }
 
-/// The segments on the line of the running `boot`, which is at `now`, and whether the wall clock had
-/// to be asked.
-pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool) {
+/// The segments on the line of the running `boot`, which is at `now`, and until when they are
+/// doubtful.
+pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Stamp) {
     let headers: Vec<_> = found
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
@@ -185,7 +186,7 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool)
         });
         earlier = last;
     }
-    (segments, placed.earlier_boot)
+    (segments, placed.doubtful_until)
 }
 
 /// The instant after which every hit is in `segments`, given the lifetime count.
