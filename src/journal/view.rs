@@ -96,7 +96,7 @@ impl<'a, D: Disk> View<'a, D> {
     }
 
     fn of(disk: &'a D, settled: Settled, boot: BootId, now: Anchor) -> Self {
-        let (segments, doubtful_until) = place(&settled.found, boot, now);
+        let (segments, placed) = place(&settled.found, boot, now);
         let complete_after = complete_after(&segments, settled.end, now.at);
         let found = settled.found.into_iter();
         let parts = segments
@@ -113,7 +113,7 @@ impl<'a, D: Disk> View<'a, D> {
             parts: parts.collect(),
             end: settled.end,
             complete_after,
-            doubtful_until,
+            doubtful_until: placed.doubtful_until,
             tail_bytes: settled.trimmed_bytes,
             findings: settled.findings,
             aside: aside.filter(|path| path.ends_with(".aside")).collect(),
