@@ -1,17 +1,18 @@
 //! Where stamps come from: the boot-time clock, and a clock by hand for tests.
 //!
 //! Owns every reading of a clock in tallyd. `CLOCK_BOOTTIME` counts suspend and no wall-clock step,
-//! leap second or time zone moves it. Elsewhere than Linux the monotonic clock serves, and since no
-//! boot identifier can be had there, every start counts as a new boot.
+//! leap second or time zone moves it. A time namespace shifts it; its shift is taken off, so that all
+//! namespaces of a host share one line. Elsewhere than Linux the monotonic clock serves. Where no boot
+//! identifier can be had, every start draws one that is marked as unknown.
 //!
 //! Must not know what is counted. Invariant: order and windows rest on `now` alone; the wall clock
 //! is only ever half of an anchor.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 #[cfg(target_os = "linux")]
 const LINE: ClockId = ClockId::Boottime;
@@ -33,13 +34,17 @@ pub trait Clock: Clone + Send + 'static {
     }
 }
 
-/// The system's clocks. A stamp costs one vDSO call and nothing else.
+/// What the time namespace of this process adds to the boot-time clock, in nanoseconds; read once.
+static NAMESPACE_NS: OnceLock<i64> = OnceLock::new();
+
+/// The system's clocks. A stamp costs one vDSO call and one subtraction.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Stamp {
-        Stamp::from_ns(nanoseconds(clock_gettime(LINE)))
+        let namespace_ns = *NAMESPACE_NS.get_or_init(namespace_ns);
+        Stamp::from_ns(nanoseconds(clock_gettime(LINE)).saturating_sub(namespace_ns))
     }
 
     fn wall_ns(&self) -> i64 {
@@ -109,19 +114,53 @@ fn nanoseconds(time: Timespec) -> i64 {
         .saturating_add(time.tv_nsec)
 }
 
-/// The identifier of the running boot.
+/// The identifier of the running boot. Where the kernel's cannot be read, as without `/proc`, it is one
+/// that [is unknown](BootId::is_unknown), and another one at each call.
 ///
 /// # Errors
-/// The kernel's file cannot be read or is not a UUID.
+/// The kernel's file is there and is not a UUID.
 #[cfg(target_os = "linux")]
 pub fn boot_id() -> Result<BootId> {
-    use rustix::fs::{Mode, OFlags, open};
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    let failed = |cause: rustix::io::Errno| Error::io("read", PATH, cause.into());
-    let file = open(PATH, OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-    let mut text = [0_u8; 64];
-    let length = rustix::io::read(&file, &mut text[..]).map_err(failed)?;
-    uuid(&text[..length]).ok_or_else(|| Error::found(PATH, "not a UUID"))
+    match read_small(PATH).as_deref() {
+        // A file that a sandbox has masked is empty.
+        None | Some([]) => Ok(BootId::unknown(SystemClock.wall_ns())),
+        Some(text) => uuid(text).ok_or_else(|| crate::error::Error::found(PATH, "not a UUID")),
+    }
+}
+
+/// The first bytes of one of the kernel's files, if it can be read.
+#[cfg(target_os = "linux")]
+fn read_small(path: &str) -> Option<Vec<u8>> {
+    use rustix::fs::{Mode, OFlags, open};
+    let file = open(path, OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()?;
+    let mut text = vec![0; 256];
+    let length = rustix::io::read(&file, &mut text[..]).ok()?;
+    text.truncate(length);
+    Some(text)
+}
+
+/// What the time namespace of this process adds to the boot-time clock, in nanoseconds.
+fn namespace_ns() -> i64 {
+    #[cfg(target_os = "linux")]
+    if let Some(text) = read_small("/proc/self/timens_offsets") {
+        return boottime_offset(&text).unwrap_or(0);
+    }
+    0
+}
+
+/// The offset of the boot-time clock in a table of offsets; kernels before 5.7 give its number only.
+#[cfg(target_os = "linux")]
+fn boottime_offset(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words
+            .next()
+            .filter(|name| matches!(*name, "boottime" | "7"))?;
+        let (tv_sec, tv_nsec) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(nanoseconds(Timespec { tv_sec, tv_nsec }))
+    })
 }
 
 /// The bytes that 32 hexadecimal digits stand for, whatever is between them.
@@ -137,15 +176,13 @@ fn uuid(text: &[u8]) -> Option<BootId> {
     digits.next().is_none().then_some(id)
 }
 
-/// No boot identifier can be had here: each start draws one from the wall clock.
+/// No boot identifier can be had here: it [is unknown](BootId::is_unknown), and another one at each call.
 ///
 /// # Errors
 /// None on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn boot_id() -> Result<BootId> {
-    let mut id = [0_u8; 16];
-    id[..8].copy_from_slice(&SystemClock.wall_ns().to_be_bytes());
-    Ok(BootId(id))
+    Ok(BootId::unknown(SystemClock.wall_ns()))
 }
 
 /// A clock moved by hand: for tests, and for anybody who replays a recorded line.
@@ -252,7 +289,7 @@ mod tests {
         let ours: Vec<&Candidate> = CANDIDATES.iter().filter(|it| it.is_ours()).collect();
         assert_eq!(ours.len(), 1);
         let before = SystemClock.now().ns();
-        let shown = ours[0].now_ns();
+        let shown = ours[0].now_ns() - namespace_ns();
         assert!((before..=SystemClock.now().ns()).contains(&shown));
     }
 
@@ -263,6 +300,36 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert_eq!(first, boot_id().expect("a boot id"));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_offset_of_a_time_namespace_is_that_of_boot_time() {
+        let table = |boottime: &str| {
+            let text = format!("monotonic         -77         5\n{boottime}\n");
+            boottime_offset(text.as_bytes())
+        };
+        assert_eq!(table("boottime            0         0"), Some(0));
+        assert_eq!(
+            table("boottime         3600        42"),
+            Some(3_600_000_000_042)
+        );
+        // The part of a second is never negative.
+        assert_eq!(
+            table("boottime          -30 250000000"),
+            Some(-29_750_000_000)
+        );
+        assert_eq!(table("7 -30 0"), Some(-30_000_000_000));
+        for other in [
+            "",
+            "boottime",
+            "boottime 5",
+            "boottime five 0",
+            "realtime 5 0",
+        ] {
+            assert_eq!(table(other), None, "{other}");
+        }
+        assert_eq!(boottime_offset(b"\xff"), None);
     }
 
     #[cfg(target_os = "linux")]

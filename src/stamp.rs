@@ -86,6 +86,26 @@ impl Anchor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BootId(pub [u8; 16]);
 
+/// How the identifiers end that are no boot's. Those of a kernel are random.
+const UNKNOWN: [u8; 8] = *b"unknown\0";
+
+impl BootId {
+    /// The identifier of a start that cannot know its boot; `wall_ns` tells it from other starts.
+    #[must_use]
+    pub fn unknown(wall_ns: i64) -> Self {
+        let mut id = Self::default();
+        id.0[..8].copy_from_slice(&wall_ns.to_be_bytes());
+        id.0[8..].copy_from_slice(&UNKNOWN);
+        id
+    }
+
+    /// Whether it says nothing of the boot.
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        self.0[8..] == UNKNOWN
+    }
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ns", self.0)

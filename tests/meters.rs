@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use support::disk::SimDisk;
 use support::fault::{EIO, Faults, Op};
 use support::rig::{BOOT, Rig, WINDOW_NS, answered, clock_at, settings};
+use tallyd::clock::Clock;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
 use tallyd::hit::{BATCH_HITS_MAX, CHANNEL_MESSAGES_MAX, Status, Verdict};
 use tallyd::journal::{SyncPolicy, name};
@@ -341,4 +342,31 @@ fn damage_is_said_once_for_each_segment_with_its_place() {
             "sim/0000000000000001.seg: record 3 at byte 88: check failed; it keeps its place",
         ]
     );
+}
+
+#[test]
+fn jump_of_the_wall_clock_is_said_once_by_a_hit_a_question_or_a_tick() {
+    listen();
+    for (see, step_s) in [
+        ((|rig: &mut Rig| drop(rig.hit_now(1))) as fn(&mut Rig), 3600),
+        (|rig| drop(rig.status()), -3600),
+        (Rig::tick, 1),
+    ] {
+        let mut rig = open(small(SyncPolicy::Never));
+        rig.hit_now(1);
+        assert_eq!(said(), [""; 0]);
+        rig.clock.advance(1000);
+        rig.clock
+            .step_wall_to(rig.clock.wall_ns() + step_s * 1_000_000_000);
+        see(&mut rig);
+        let sign = if step_s < 0 { '-' } else { '+' };
+        let size = step_s.abs();
+        let line = format!(
+            "the wall clock jumped by {sign}{size}.000 s against boot time; hits are counted by boot time"
+        );
+        assert_eq!(said(), [line]);
+        rig.clock.advance(1000);
+        rig.hit_now(1);
+        assert_eq!(said(), [""; 0]);
+    }
 }

@@ -12,6 +12,7 @@
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::boots::{Reading, lines};
 use support::disk::SimDisk;
 use support::ledger::Ledger;
 use support::rig::{Rig, clock_at, settings};
@@ -63,6 +64,16 @@ enum Step {
         gap_ns: i64,
         uptime_ns: u64,
     },
+    /// Killed, and started again in the same boot under another id, or under none.
+    Renamed {
+        is_unknown: bool,
+        wall_step_ns: i64,
+    },
+    /// Killed, and a snapshot of the machine is restored.
+    Restored {
+        back_ns: u64,
+        wall_step_ns: i64,
+    },
 }
 
 fn steps(chance: &mut Chance, window_ns: u64, count: usize) -> Vec<Step> {
@@ -108,7 +119,22 @@ fn steps(chance: &mut Chance, window_ns: u64, count: usize) -> Vec<Step> {
         88..=92 => Step::Status,
         93..=95 => Step::Sync,
         96 => Step::Stop,
-        97 | 98 => Step::Kill,
+        97 => Step::Kill,
+        98 => {
+            let most_ns = chance.pick(&[0, SECOND_NS, 2 * reach_ns, 60 * YEAR_NS]);
+            let span_ns = chance.span(most_ns) as i64;
+            let wall_step_ns = chance.pick(&[span_ns, -span_ns]);
+            match chance.upto(3) {
+                0 => Step::Restored {
+                    back_ns: chance.span(reach_ns),
+                    wall_step_ns,
+                },
+                _ => Step::Renamed {
+                    is_unknown: chance.once(4),
+                    wall_step_ns,
+                },
+            }
+        }
         _ => {
             let span_ns = chance.span(60 * YEAR_NS) as i64;
             Step::Reboot {
@@ -120,41 +146,42 @@ fn steps(chance: &mut Chance, window_ns: u64, count: usize) -> Vec<Step> {
     (0..count).map(|_| step(chance)).collect()
 }
 
-/// A hit as it was recorded: in which boot, and when on that boot's own line.
-#[derive(Clone, Copy, Debug)]
-struct Recorded {
-    boot: BootId,
-    at: Stamp,
-}
-
 /// The engine and the model beside it.
 struct World {
     rig: Option<Rig>,
     clock: HandClock,
     boot: BootId,
+    /// Boot ids so far.
+    starts: u32,
     settings: Settings,
-    /// Every hit ever counted.
-    recorded: Vec<Recorded>,
+    /// Every hit ever counted, on the line of its boot.
+    recorded: Vec<Stamp>,
     /// Hits from `first` on, on today's line.
     ledger: Ledger,
     first: usize,
     /// Questions that reach back behind this may be answered by an error, and no others.
     kept_from: Stamp,
+    /// What the last start placed by the wall clock is at or before this.
+    doubtful_until: Stamp,
 }
 
 impl World {
     fn new(settings: Settings) -> Self {
         let clock = clock_at(SECOND_NS as i64);
+        // A wall clock that was set, until a step takes that away.
+        clock.step_wall_to(1_800_000_000 * SECOND_NS as i64);
         let rig = Rig::open(&SimDisk::default(), &clock, settings);
         Self {
             rig: Some(rig),
             clock,
             boot: support::rig::BOOT,
+            starts: 0,
             settings,
             recorded: Vec::new(),
             ledger: Ledger::new(settings.window_ns),
             first: 0,
             kept_from: Stamp::MIN,
+            doubtful_until: Stamp::MIN,
         }
     }
 
@@ -213,12 +240,40 @@ impl World {
                 let disk = self.rig.take().expect("an open one").kill();
                 let wall_ns = self.clock.wall_ns().saturating_add(*gap_ns);
                 self.clock = HandClock::new(Stamp::from_ns(*uptime_ns as i64), wall_ns);
-                self.boot.0[..8].copy_from_slice(&(self.recorded.len() as u64).to_be_bytes());
-                self.boot.0[8] = self.boot.0[8].wrapping_add(1);
+                self.rename();
+                return self.open(disk);
+            }
+            Step::Renamed {
+                is_unknown,
+                wall_step_ns,
+            } => {
+                let disk = self.rig.take().expect("an open one").kill();
+                let wall_ns = self.clock.wall_ns().saturating_add(*wall_step_ns);
+                self.clock.step_wall_to(wall_ns);
+                self.rename();
+                if *is_unknown {
+                    self.boot = BootId::unknown(i64::from(self.starts));
+                }
+                return self.open(disk);
+            }
+            Step::Restored {
+                back_ns,
+                wall_step_ns,
+            } => {
+                let disk = self.rig.take().expect("an open one").kill();
+                let wall_ns = self.clock.wall_ns().saturating_add(*wall_step_ns);
+                self.clock = HandClock::new(now.before(*back_ns).max(Stamp::from_ns(1)), wall_ns);
                 return self.open(disk);
             }
         }
         Ok(())
+    }
+
+    /// Another boot id.
+    fn rename(&mut self) {
+        self.starts += 1;
+        self.boot = BootId([0x40; 16]);
+        self.boot.0[..4].copy_from_slice(&self.starts.to_be_bytes());
     }
 
     /// Every turn ends with a tick, and a tick may retire.
@@ -250,10 +305,7 @@ impl World {
                 return Err(format!("{stamp} became {}, not {expected}", hit.stamp));
             }
             least = expected;
-            self.recorded.push(Recorded {
-                boot: self.boot,
-                at: hit.stamp,
-            });
+            self.recorded.push(hit.stamp);
         }
         self.ledger.enter(&answered)?;
         self.ticked();
@@ -319,6 +371,11 @@ impl World {
         if (status.tally, status.total) != expected || status.damaged_count > 0 {
             return Err(format!("{status:?}, not {expected:?}"));
         }
+        let estimated = cutoff < self.doubtful_until.max(status.complete_after);
+        if status.estimated != estimated {
+            let until = self.doubtful_until;
+            return Err(format!("{status:?}, with doubt until {until}"));
+        }
         Ok(())
     }
 
@@ -343,30 +400,32 @@ impl World {
         Ok(())
     }
 
-    /// The documented rule: an earlier boot's newest hit is as old as the wall clock says, and at
-    /// least as old as its successor had run when its own first hit came; boot by boot backwards.
-    fn placed(&self, headers: &[Header]) -> Vec<Stamp> {
-        let mut stamps = Vec::new();
-        let (mut start, mut uptime_ns) = (self.clock.now(), self.clock.now().ns());
-        let mut start_wall_ns = self.clock.wall_ns();
-        let mut end = self.recorded.len();
-        for boot in headers.chunk_by(|one, other| one.boot == other.boot).rev() {
-            let (oldest, newest) = (boot[0], boot[boot.len() - 1]);
-            let hits = &self.recorded[oldest.sequence as usize..end];
-            end = oldest.sequence as usize;
-            let Some(last) = hits.last() else { continue };
-            let mut shift_ns = 0;
-            if last.boot != self.boot {
-                let last_wall_ns = newest.wall_ns + (last.at.ns() - newest.base_ns as i64);
-                let age_ns = (start_wall_ns - last_wall_ns).max(uptime_ns);
-                shift_ns = start.ns() - age_ns - last.at.ns();
-            }
-            stamps.extend(hits.iter().rev().map(|hit| hit.at.ns() + shift_ns));
-            uptime_ns = oldest.base_ns as i64;
-            start = Stamp::from_ns(uptime_ns + shift_ns);
-            start_wall_ns = oldest.wall_ns;
-        }
-        stamps.into_iter().rev().map(Stamp::from_ns).collect()
+    /// Where the recorded hits lie today, by the documented rule.
+    fn placed(&mut self, headers: &[Header]) -> Vec<Stamp> {
+        let now = Reading {
+            boot: self.boot,
+            line_ns: self.clock.now().ns(),
+            wall_ns: self.clock.wall_ns(),
+        };
+        let mut ends: Vec<usize> = headers.iter().map(|it| it.sequence as usize).collect();
+        ends.push(self.recorded.len());
+        let hits = |index: usize| &self.recorded[ends[index]..ends[index + 1]];
+        let segments = headers.iter().enumerate().map(|(index, header)| {
+            let base = Reading {
+                boot: header.boot,
+                line_ns: header.base_ns as i64,
+                wall_ns: header.wall_ns,
+            };
+            let last = hits(index).last().map_or(1, |hit| hit.ns() - base.line_ns);
+            (base.after(1), base.after(last))
+        });
+        let segments: Vec<_> = segments.collect();
+        let lines = lines(&segments, now);
+        self.doubtful_until = lines.doubtful_until;
+        let shifts = lines.shifts_ns.into_iter().enumerate();
+        let stamps = shifts
+            .flat_map(|(index, shift_ns)| hits(index).iter().map(move |hit| hit.ns() + shift_ns));
+        stamps.map(Stamp::from_ns).collect()
     }
 }
 

@@ -80,7 +80,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     fn status(&self, now: Stamp) -> Result<Box<Status>, String> {
         let window_ns = self.settings.window_ns;
         let cutoff = now.before(window_ns);
-        let placed = self.earlier_boot && cutoff < Stamp::default();
+        let known_from = self.doubtful_until.max(self.journal.complete_after());
         let tally = window::count(&self.journal, window_ns, now);
         Ok(Box::new(Status {
             at: now,
@@ -90,7 +90,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             journal_bytes: self.journal.stored_bytes(),
             oldest: self.journal.oldest(),
             complete_after: self.journal.complete_after(),
-            estimated: placed || cutoff < self.journal.complete_after(),
+            estimated: cutoff < known_from,
             damaged_count: self.status.damaged_count + self.window.damaged_count(),
             ..self.status.clone()
         }))

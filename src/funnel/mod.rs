@@ -10,6 +10,7 @@
 //! answered in and lie between the last one and now; nothing is allocated per hit.
 
 mod answer;
+mod wall;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -76,8 +77,11 @@ pub struct Funnel<D: Disk, C: Clock> {
     syncing: Option<Stamp>,
     /// When the oldest hit was flushed that no job has taken up.
     unsynced_since: Option<Stamp>,
-    /// Whether the wall clock had to place what an earlier boot left.
-    earlier_boot: bool,
+    /// Records that the start found at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    doubtful_until: Stamp,
+    /// Watches the wall clock for jumps.
+    wall: wall::Watch,
     /// What only grows, and why things are not as they should be.
     status: Status,
 }
@@ -117,7 +121,8 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             held: VecDeque::with_capacity(CHANNEL_MESSAGES_MAX),
             jobs,
             syncing: None,
-            earlier_boot: recovered.earlier_boot,
+            doubtful_until: recovered.doubtful_until,
+            wall: wall::Watch::new(now),
             status: Status {
                 recovered_count: recovered.hit_count(),
                 damaged_count: recovered.damaged_count,
@@ -191,20 +196,25 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             Some(Message::Stop) => turn = Turn::Stopped,
             Some(Message::Batch(_)) | None => {}
         }
-        let now = self.clock.now();
+        let anchor = self.clock.anchor();
+        let now = anchor.at;
         if let Some(began) = counted {
             self.status.meters.turn_ns.add(now.since(began));
         }
-        self.tick_at(now);
+        self.tick_at(anchor);
         turn
     }
 
     /// What is due without any hit: a sync, a rotation, a retirement.
     pub fn tick(&mut self) {
-        self.tick_at(self.clock.now());
+        self.tick_at(self.clock.anchor());
     }
 
-    fn tick_at(&mut self, now: Stamp) {
+    fn tick_at(&mut self, anchor: Anchor) {
+        if self.wall.is_off(anchor) {
+            self.wall.look(self.clock.anchor());
+        }
+        let now = anchor.at;
         if self.syncing.is_none() && self.sync_due().is_some_and(|due| due <= now) {
             self.sync();
         }

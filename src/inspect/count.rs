@@ -4,8 +4,8 @@
 //! an interval between two instants is taken by each segment's own anchor, so that it holds the very
 //! hits that `tallyd dump` writes for it.
 //!
-//! Must not know how a journal is read. Invariant: a number is exact or an error; where hits of an
-//! earlier boot were placed by the wall clock it is called estimated.
+//! Must not know how a journal is read. Invariant: a number is exact or an error; where it may
+//! have counted hits whose place in time is in doubt, it is called estimated.
 
 use super::{Looked, Out, now, remote};
 use crate::error::{Error, Result};
@@ -143,10 +143,10 @@ pub fn check_window(
     if from < view.complete_after {
         return Err(no_longer_kept(shown, view, now.wall_at(from), now));
     }
-    if view.earlier_boot && from < Stamp::default() {
+    if from < view.doubtful_until {
         let window = duration(window_ns);
         log::warn!(
-            "{shown}: estimated: {window} reach back to an earlier boot, whose hits the wall clock placed"
+            "{shown}: estimated: {window} reach back to an earlier boot or another machine, whose hits the wall clock placed"
         );
     }
     Ok(())

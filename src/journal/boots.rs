@@ -1,25 +1,71 @@
-//! Boots on today's line: where the segments of this and of earlier boots begin on the tally timeline.
+//! Boots on today's line: where the segments of this and of earlier boots lie on the tally timeline.
 //!
-//! Owns the rule. Segments of the running boot lie where their own stamps say: stepping the wall
-//! clock changes nothing. An earlier boot ended before its successor began, and how long before, only
-//! the wall clock can tell; so the age of its newest record is the larger of the wall clock's gap and
-//! the uptime at the successor's start, boot by boot from newest to oldest. A board that wakes in 1970
-//! so keeps its hits for at most one window too long, and no record ever lies in the future.
+//! Owns the rule for every place where a segment meets what came after it, from newest to oldest. Each
+//! has an instant on the line of its boot and one on the wall clock; the difference is the *line gap* and
+//! the *wall gap*. The first row that applies gives the age of the newest record at that place:
 //!
-//! A segment of this boot that would lie in the future was written under another boot-time line (a
-//! time namespace) and is placed like an earlier boot.
+//! | boot id | clocks | age | exact |
+//! |---|---|---|---|
+//! | equal | line gap not negative | line gap | yes |
+//! | another | both gaps agree, wall plausible: the same boot under another id | line gap | yes |
+//! | equal | line gap negative: a restored snapshot | wall gap if plausible, else 0 | no |
+//! | another | wall plausible, wall gap at least the uptime: a reboot | wall gap | no |
+//! | another | wall plausible: another machine, or a clock that was stepped | the shorter gap | no |
+//! | unknown | wall implausible, line gap not negative | line gap | no |
+//! | another | wall implausible at both ends: a reboot | the longer of wall gap and uptime | no |
+//! | another | wall implausible at one end: a reboot | uptime | no |
+//!
+//! A negative wall gap counts as 0; a negative line gap is not the shorter one. The wall clock is
+//! plausible if neither end of the gap is before the first release of tallyd. Where the age is not exact,
+//! records are doubtful up to the latest instant at which they can have been made. Of two possible ages the
+//! smaller one is taken, so that a window counts too many and never too few, until the doubt has left it.
 //!
 //! Must not know of files. Invariant: no record is placed later than its successor's first.
 
 use super::record::Header;
-use crate::stamp::{Anchor, BootId, Stamp};
+use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
+
+/// When the first version was released, 2026-11-01T00:00:00Z, in nanoseconds since 1970: a wall clock that
+/// shows less was not set.
+const RELEASED_WALL_NS: i64 = 1_793_491_200 * SECOND_NS.cast_signed();
+/// How far two pairs of clocks may be apart that are the same, in nanoseconds.
+const AGREED_NS_MAX: u64 = SECOND_NS;
+/// The part of a gap by which they may be apart beyond that: 500 ppm, the most that NTP slews by.
+const AGREED_PART_MAX: u64 = 2000;
 
 /// Where the segments lie.
 pub struct Placed {
     /// The base of each, in the order given.
     pub bases: Vec<Stamp>,
-    /// Whether the wall clock had to be asked.
-    pub earlier_boot: bool,
+    /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    pub doubtful_until: Stamp,
+    /// Segments from this index on may be of the running boot: a power cut can still take them.
+    pub running_from: usize,
+}
+
+/// A place on the line of one boot.
+#[derive(Clone, Copy)]
+struct Point {
+    boot: BootId,
+    line_ns: i64,
+    wall_ns: i64,
+}
+
+/// How a segment is tied to what came after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tie {
+    /// Boot time goes on from one to the other.
+    Line,
+    /// The wall clock has to be asked.
+    Wall {
+        /// How old the newest record is.
+        age_ns: u64,
+        /// How old it is at the least, whatever the wall clock says.
+        age_ns_min: u64,
+        /// Whether the boot may nevertheless be the same.
+        same_boot: bool,
+    },
 }
 
 /// Places segments, given oldest first as their headers and their newest records in ns after the
@@ -28,122 +74,92 @@ pub struct Placed {
 pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
     let mut placed = Placed {
         bases: vec![Stamp::default(); segments.len()],
-        earlier_boot: false,
+        doubtful_until: Stamp::MIN,
+        running_from: segments.len(),
     };
-    // The start of what came after: on its own line, on the calendar, and on today's line.
-    let (mut uptime_ns, mut wall_ns, mut start) = (now.at.ns(), now.wall_ns, now.at);
-    let mut newer: Option<&Header> = None;
+    let mut runs = true;
+    // The start of what came after, and where that lies on today's line.
+    let mut newer = Point {
+        boot,
+        line_ns: now.at.ns(),
+        wall_ns: now.wall_ns,
+    };
+    let mut start = now.at;
     let mut shift_ns = 0_i64;
     for (index, (header, last_offset_ns)) in segments.iter().enumerate().rev() {
-        let last_ns = line_ns(header.base_ns.saturating_add(*last_offset_ns));
-        let same_line = match newer {
-            None => header.boot == boot && last_ns <= now.at.ns(),
-            // A base is one before its first stamp, and that may equal the last one before it.
-            Some(newer) => {
-                header.boot == newer.boot && last_ns <= line_ns(newer.base_ns).saturating_add(1)
-            }
-        };
-        if !same_line {
-            let last_wall_ns = header.wall_ns.saturating_add(line_ns(*last_offset_ns));
-            let age_ns = wall_ns.saturating_sub(last_wall_ns).max(uptime_ns).max(0);
-            let last = start.before(age_ns.unsigned_abs());
-            shift_ns = last.ns().saturating_sub(last_ns);
-            placed.earlier_boot = true;
+        let last = Point::of(header, *last_offset_ns);
+        if let Tie::Wall {
+            age_ns,
+            age_ns_min,
+            same_boot,
+        } = tie(last, newer)
+        {
+            shift_ns = start.before(age_ns).ns().saturating_sub(last.line_ns);
+            placed.doubtful_until = placed.doubtful_until.max(start.before(age_ns_min));
+            runs &= same_boot;
+        }
+        if runs {
+            placed.running_from = index;
         }
         let base = Stamp::from_ns(line_ns(header.base_ns).saturating_add(shift_ns));
         placed.bases[index] = base;
-        (uptime_ns, wall_ns, start) = (line_ns(header.base_ns), header.wall_ns, base);
-        newer = Some(header);
+        newer = Point::of(header, 1);
+        start = base.after(1);
     }
     placed
+}
+
+fn tie(last: Point, newer: Point) -> Tie {
+    let line_gap_ns = newer.line_ns.saturating_sub(last.line_ns);
+    let wall_gap_ns = newer.wall_ns.saturating_sub(last.wall_ns);
+    let uptime_ns = not_negative(newer.line_ns);
+    // Only a line that goes on can be the same.
+    let same_line_ns = u64::try_from(line_gap_ns).ok();
+    let same_id = last.boot == newer.boot;
+    let set = [last, newer].map(|point| point.wall_ns >= RELEASED_WALL_NS);
+    let plausible = set == [true; 2];
+    let agreed = same_line_ns.is_some_and(|gap_ns| {
+        line_gap_ns.abs_diff(wall_gap_ns) <= AGREED_NS_MAX + gap_ns / AGREED_PART_MAX
+    });
+    if same_id && same_line_ns.is_some() || plausible && agreed {
+        return Tie::Line;
+    }
+    let wall_age_ns = not_negative(wall_gap_ns);
+    let no_id = last.boot.is_unknown() || newer.boot.is_unknown();
+    // A reboot is before the uptime; the same line, which is never older, where it may have been none.
+    let age_ns_min = same_line_ns.unwrap_or(uptime_ns);
+    let (age_ns, age_ns_min) = match same_line_ns {
+        _ if same_id => (if plausible { wall_age_ns } else { 0 }, 0),
+        _ if plausible && wall_age_ns >= uptime_ns => (wall_age_ns, age_ns_min),
+        _ if plausible => (wall_age_ns.min(same_line_ns.unwrap_or(u64::MAX)), 0),
+        Some(gap_ns) if no_id => (gap_ns, gap_ns),
+        _ if set[0] == set[1] => (wall_age_ns.max(uptime_ns), age_ns_min),
+        _ => (uptime_ns, age_ns_min),
+    };
+    Tie::Wall {
+        age_ns,
+        age_ns_min,
+        same_boot: same_id || same_line_ns.is_some() && (plausible || no_id),
+    }
+}
+
+impl Point {
+    fn of(header: &Header, offset_ns: u64) -> Self {
+        Self {
+            boot: header.boot,
+            line_ns: line_ns(header.base_ns.saturating_add(offset_ns)),
+            wall_ns: header.wall_ns.saturating_add(line_ns(offset_ns)),
+        }
+    }
 }
 
 fn line_ns(ns: u64) -> i64 {
     i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TODAY: BootId = BootId([1; 16]);
-    const BEFORE: BootId = BootId([2; 16]);
-
-    /// A segment of `boot` with one hit at `ns` of its line, at `wall_ns` on the calendar.
-    fn hit_at(boot: BootId, ns: u64, wall_ns: i64) -> (Header, u64) {
-        let header = Header {
-            number: 0,
-            sequence: 0,
-            base_ns: ns - 1,
-            wall_ns: wall_ns - 1,
-            boot,
-        };
-        (header, 1)
-    }
-
-    /// Where the hits come to lie, given the present.
-    fn stamps(segments: &[(Header, u64)], now_ns: i64, wall_ns: i64) -> Vec<i64> {
-        let now = Anchor {
-            at: Stamp::from_ns(now_ns),
-            wall_ns,
-        };
-        let placed = place(segments, TODAY, now);
-        placed
-            .bases
-            .iter()
-            .zip(segments)
-            .map(|(base, (_, last))| base.after(*last).ns())
-            .collect()
-    }
-
-    #[test]
-    fn in_the_same_boot_the_wall_clock_is_not_asked() {
-        for wall_ns in [i64::MIN, -1, 0, 5_000, i64::MAX] {
-            assert_eq!(stamps(&[hit_at(TODAY, 700, 5_000)], 900, wall_ns), [700]);
-        }
-    }
-
-    #[test]
-    fn an_earlier_boot_is_as_old_as_the_wall_clock_says() {
-        // 3 000 ns by the calendar, of which this boot has run 900.
-        assert_eq!(
-            stamps(&[hit_at(BEFORE, 700, 5_000)], 900, 8_000),
-            [900 - 3_000]
-        );
-    }
-
-    #[test]
-    fn an_earlier_boot_is_at_least_as_old_as_this_one_has_run() {
-        for wall_ns in [i64::MIN, 0, 5_000, 5_899] {
-            assert_eq!(stamps(&[hit_at(BEFORE, 700, 5_000)], 900, wall_ns), [0]);
-        }
-    }
-
-    #[test]
-    fn boots_are_placed_one_behind_the_other() {
-        let oldest = hit_at(BootId([3; 16]), 100, 1_000);
-        let middle = hit_at(BEFORE, 50, 2_000);
-        let newest = hit_at(TODAY, 10, 3_000);
-        assert_eq!(
-            stamps(&[oldest, middle, newest], 20, 3_010),
-            [-1_990, -990, 10]
-        );
-    }
-
-    #[test]
-    fn a_hit_of_this_boot_in_the_future_is_placed_like_an_earlier_boot() {
-        assert_eq!(stamps(&[hit_at(TODAY, 7_000, 5_000)], 900, 5_000), [0]);
-    }
-
-    #[test]
-    fn extremes_do_not_overflow() {
-        for wall_ns in [i64::MIN + 1, i64::MAX] {
-            let segments = [
-                hit_at(BEFORE, u64::MAX, wall_ns),
-                hit_at(TODAY, 1, -wall_ns),
-            ];
-            let placed = stamps(&segments, i64::MAX, wall_ns);
-            assert!(placed[0] <= placed[1], "{placed:?}");
-        }
-    }
+fn not_negative(ns: i64) -> u64 {
+    u64::try_from(ns).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@
 //!
 //! Must not know of windows. Invariant: what comes out is sorted by number, sequence and stamp.
 
-use super::boots;
+use super::boots::{self, Placed};
 use super::disk::Disk;
 use super::name;
 use super::record::Header;
@@ -38,7 +38,7 @@ pub struct Recovered {
     pub segments: Vec<Segment>,
     /// Lifetime count of hits.
     pub end: u64,
-    /// Hits from this position on were written in the running boot: nobody may have synced them.
+    /// Hits from this position on may have been written in the running boot: nobody may have synced them.
     pub this_boot_from: u64,
     /// A number above every number ever used.
     pub next_number: u64,
@@ -50,8 +50,9 @@ pub struct Recovered {
     pub trimmed_bytes: u64,
     /// Places whose records are damaged or lost, as far as recovery has read.
     pub damaged_count: u64,
-    /// Whether an earlier boot's records were placed by the wall clock.
-    pub earlier_boot: bool,
+    /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    pub doubtful_until: Stamp,
     /// Everything corrupt, one line each with file and position.
     pub findings: Vec<String>,
 }
@@ -90,12 +91,9 @@ pub struct Settled {
 /// It cannot be read, or what is there cannot be told apart; the message names file and cause.
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
     let settled = settle(disk, Access::Own)?;
-    let this_boot = settled.found.iter().rev();
-    let this_boot_from = this_boot
-        .take_while(|found| found.header.boot == boot)
-        .last()
-        .map_or(settled.end, |found| found.header.sequence);
-    let (segments, earlier_boot) = place(&settled.found, boot, now);
+    let (segments, placed) = place(&settled.found, boot, now);
+    let this_boot = settled.found.get(placed.running_from);
+    let this_boot_from = this_boot.map_or(settled.end, |found| found.header.sequence);
     Ok(Recovered {
         complete_after: complete_after(&segments, settled.end, now.at),
         segments,
@@ -105,7 +103,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         leftover: settled.leftover,
         trimmed_bytes: settled.trimmed_bytes,
         damaged_count: settled.damaged_count,
-        earlier_boot,
+        doubtful_until: placed.doubtful_until,
         findings: settled.findings,
     })
 }
@@ -156,9 +154,9 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
     })
 }
 
-/// The segments on the line of the running `boot`, which is at `now`, and whether the wall clock had
-/// to be asked.
-pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool) {
+/// The segments on the line of the running `boot`, which is at `now`, and how surely they lie
+/// there.
+pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Placed) {
     let headers: Vec<_> = found
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
@@ -167,9 +165,9 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool)
     let mut segments = Vec::with_capacity(found.len());
     // Order is what everything rests on, whatever was damaged.
     let mut earlier = Stamp::MIN;
-    for (found, base) in found.iter().zip(placed.bases) {
+    for (found, base) in found.iter().zip(&placed.bases) {
         // A base is one before its first stamp, and that may equal the last one before it.
-        let base = base.max(earlier.before(1));
+        let base = (*base).max(earlier.before(1));
         // Nor does one without records end before its predecessor.
         let last = base.after(found.last_offset_ns).max(earlier);
         let Header {
@@ -185,7 +183,7 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, bool)
         });
         earlier = last;
     }
-    (segments, placed.earlier_boot)
+    (segments, placed)
 }
 
 /// The instant after which every hit is in `segments`, given the lifetime count.

@@ -32,8 +32,9 @@ pub struct View<'a, D> {
     pub end: u64,
     /// Every hit with a later stamp is in the parts.
     pub complete_after: Stamp,
-    /// Whether an earlier boot's records were placed by the wall clock.
-    pub earlier_boot: bool,
+    /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
+    /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
+    pub doubtful_until: Stamp,
     /// Bytes behind the newest record: what a kill tore, or what a recycled file still holds.
     pub tail_bytes: u64,
     /// What is wrong with the segments as such, one line each with file and position.
@@ -95,7 +96,7 @@ impl<'a, D: Disk> View<'a, D> {
     }
 
     fn of(disk: &'a D, settled: Settled, boot: BootId, now: Anchor) -> Self {
-        let (segments, earlier_boot) = place(&settled.found, boot, now);
+        let (segments, placed) = place(&settled.found, boot, now);
         let complete_after = complete_after(&segments, settled.end, now.at);
         let found = settled.found.into_iter();
         let parts = segments
@@ -112,7 +113,7 @@ impl<'a, D: Disk> View<'a, D> {
             parts: parts.collect(),
             end: settled.end,
             complete_after,
-            earlier_boot,
+            doubtful_until: placed.doubtful_until,
             tail_bytes: settled.trimmed_bytes,
             findings: settled.findings,
             aside: aside.filter(|path| path.ends_with(".aside")).collect(),

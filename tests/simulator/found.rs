@@ -1,8 +1,8 @@
 //! What a start finds, held to the promises: nothing lost, nothing invented, everything in its place
 //! in time.
 //!
-//! Owns the reading of a recovered journal, record by record, beside the headers on the disk, and the
-//! documented rule for earlier boots, written down a second time. What cannot be known beforehand,
+//! Owns the reading of a recovered journal, record by record, beside the headers on the disk, and where
+//! the documented rule for boots places them. What cannot be known beforehand,
 //! which of the unsynced hits survived, is taken over into the model once it was found to be possible.
 //!
 //! Must not know how the process ended, but for what that end may take away. Invariant: a position
@@ -10,6 +10,7 @@
 
 use crate::life::{End, Figures, Outcome, promise};
 use crate::model::{Model, Place, Written};
+use crate::support::boots::{Lines, Reading, lines};
 use crate::support::disk::SimDisk;
 use tallyd::funnel::LATE_NS_MAX;
 use tallyd::journal::disk::Disk;
@@ -127,7 +128,8 @@ pub fn adopt(
         format!("hits below {first} are not kept, only those below {gone} are old enough")
     })?;
     let chosen = choose(&found, model, &must, figures)?;
-    check_places_in_time(&found, model, now)?;
+    let lines = by_the_rule(&found, model, now);
+    check_places_in_time(&found, model, &lines)?;
     // Places between what is there and what was refused and could not be removed are told as lost,
     // and so is a header of which a full disk took a part before the process died.
     let is_unsynced = bounds.left == Left::Synced && end < model.places.len();
@@ -142,7 +144,7 @@ pub fn adopt(
     // A record may be lost and take the very time it had.
     model.damaged |= damaged_count > 0;
     model.reported = !findings.is_empty();
-    take_over(&found, model, now, bounds.left, chosen);
+    take_over(&found, model, now, &lines, bounds.left, chosen);
     Ok(())
 }
 
@@ -272,21 +274,31 @@ fn check_header(header: &Header, model: &Model) -> Outcome {
     })
 }
 
-/// The documented rule: hits of this boot lie where they were stamped; the newest hit of an earlier
-/// boot is as old as the wall clock says, and at least as old as its successor had run.
-fn check_places_in_time(found: &Found, model: &Model, now: Anchor) -> Outcome {
+/// Where the segments lie by the documented rule.
+fn by_the_rule(found: &Found, model: &Model, now: Anchor) -> Lines {
+    let segments = found.recovered.segments.iter().zip(&found.headers);
+    let readings = segments.map(|(segment, header)| {
+        let base = Reading {
+            boot: header.boot,
+            line_ns: header.base_ns as i64,
+            wall_ns: header.wall_ns,
+        };
+        let last_ns = segment.last.since(segment.base) as i64;
+        (base.after(1), base.after(last_ns))
+    });
+    let now = Reading {
+        boot: model.boot,
+        line_ns: now.at.ns(),
+        wall_ns: now.wall_ns,
+    };
+    lines(&readings.collect::<Vec<_>>(), now)
+}
+
+fn check_places_in_time(found: &Found, model: &Model, lines: &Lines) -> Outcome {
     let segments = &found.recovered.segments;
-    let mut successor = (model.boot, now.at.ns(), now.wall_ns, now.at.ns());
-    let mut shift_ns = 0;
-    for (index, (segment, header)) in segments.iter().zip(&found.headers).enumerate().rev() {
-        let (boot, uptime_ns, start_wall_ns, start_ns) = successor;
-        let base_ns = header.base_ns as i64;
-        if header.boot != boot {
-            let last_ns = segment.last.since(segment.base) as i64;
-            let age_ns = (start_wall_ns - (header.wall_ns + last_ns)).max(uptime_ns);
-            shift_ns = start_ns - age_ns - (base_ns + last_ns);
-        }
-        let placed_ns = base_ns + shift_ns;
+    let headers = found.headers.iter().zip(&lines.shifts_ns);
+    for (index, (segment, (header, shift_ns))) in segments.iter().zip(headers).enumerate() {
+        let placed_ns = header.base_ns as i64 + shift_ns;
         let is_moved = || {
             let earlier = index
                 .checked_sub(1)
@@ -299,22 +311,31 @@ fn check_places_in_time(found: &Found, model: &Model, now: Anchor) -> Outcome {
                 segment.number, segment.base
             )
         })?;
-        successor = (header.boot, base_ns, header.wall_ns, placed_ns);
     }
-    Ok(())
+    let (given, expected) = (found.recovered.doubtful_until, lines.doubtful_until);
+    promise(given == expected, || {
+        format!("in doubt until {given}, not until {expected}")
+    })
 }
 
-fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: Vec<Written>) {
+fn take_over(
+    found: &Found,
+    model: &mut Model,
+    now: Anchor,
+    lines: &Lines,
+    left: Left,
+    chosen: Vec<Written>,
+) {
     let (end, first) = (found.recovered.end as usize, found.first);
     let before = model.ledger.stamps.clone();
     let mut stamps = vec![Stamp::MIN; end];
     let readable = first..first + chosen.len();
     stamps[readable.clone()].copy_from_slice(&found.stamps);
-    let oldest_boot = found.headers.first().map(|oldest| oldest.boot);
+    let is_one_line = lines.certain_from == 0 && !found.headers.is_empty();
     let span_ns = model.settings.window_ns + LATE_NS_MAX;
     let is_past = (1..before.len()).contains(&first) && before[first - 1] <= now.at.before(span_ns);
-    if first <= model.gone && is_past && oldest_boot == Some(model.boot) {
-        // What was given up in this boot lies where it lay. What an earlier boot gave up has no place
+    if first <= model.gone && is_past && is_one_line {
+        // What was given up on this line lies where it lay. What an earlier boot gave up has no place
         // any more; that, and what a longer window reaches back to, is told as not kept.
         stamps[..first].copy_from_slice(&before[..first]);
     }
@@ -355,14 +376,8 @@ fn take_over(found: &Found, model: &mut Model, now: Anchor, left: Left, chosen: 
     let newest = found.recovered.segments.last();
     let newest = newest.map_or(Stamp::MIN, |newest| newest.last);
     model.last = newest.max(Stamp::from_ns(1));
-    let this_boot = found
-        .headers
-        .iter()
-        .rev()
-        .take_while(|header| header.boot == model.boot);
-    let from = this_boot
-        .last()
-        .map_or(end, |header| header.sequence as usize);
+    let running = found.headers.get(lines.running_from);
+    let from = running.map_or(end, |header| header.sequence as usize);
     model.unsynced_since = (from < end).then_some(now.at);
-    model.earlier_boot = found.headers.iter().any(|header| header.boot != model.boot);
+    model.doubtful_until = lines.doubtful_until;
 }

@@ -86,6 +86,8 @@ pub struct Figures {
     pub kills: u64,
     pub cuts: u64,
     pub reboots: u64,
+    pub renamed: u64,
+    pub restored: u64,
     pub stops: u64,
     pub lost: u64,
     pub damaged: u64,
@@ -105,7 +107,7 @@ impl Figures {
     }
 
     /// Each with what people call it.
-    pub const fn all_mut(&mut self) -> [(&'static str, &mut u64); 18] {
+    pub const fn all_mut(&mut self) -> [(&'static str, &mut u64); 20] {
         [
             ("steps", &mut self.steps),
             ("hits sent", &mut self.hits),
@@ -117,6 +119,8 @@ impl Figures {
             ("kills", &mut self.kills),
             ("power cuts", &mut self.cuts),
             ("reboots", &mut self.reboots),
+            ("restarts under another boot id", &mut self.renamed),
+            ("restored snapshots", &mut self.restored),
             ("orderly stops", &mut self.stops),
             ("starts with a fault", &mut self.sick_starts),
             ("starts with a rotten record", &mut self.rotten),

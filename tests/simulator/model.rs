@@ -103,8 +103,8 @@ pub struct Model {
     pub kept_from: Stamp,
     /// What was found lost, if anything, was before this.
     pub lost_before: Stamp,
-    /// Whether the newest start found hits of an earlier boot.
-    pub earlier_boot: bool,
+    /// What the newest start found at or before this may be placed wrongly.
+    pub doubtful_until: Stamp,
     /// Whether what was refused may still be in a file, in front of no later header.
     pub ghosts: bool,
     /// When the oldest hit was written that no job has taken up.
@@ -139,7 +139,7 @@ impl Model {
             gone: 0,
             kept_from: Stamp::MIN,
             lost_before: Stamp::MIN,
-            earlier_boot: false,
+            doubtful_until: Stamp::MIN,
             ghosts: false,
             unsynced_since: None,
             damaged: false,
@@ -373,7 +373,6 @@ impl Model {
 
     fn expect_status(&self, now: Stamp) -> Right {
         let cutoff = now.before(self.settings.window_ns);
-        let placed = self.earlier_boot && cutoff < Stamp::default();
         let status = Status {
             at: now,
             tally: self.ledger.between(cutoff, now),
@@ -383,7 +382,7 @@ impl Model {
         Right::Status {
             status: Box::new(status),
             estimated: match () {
-                () if placed || cutoff < self.lost_before => Some(true),
+                () if cutoff < self.doubtful_until.max(self.lost_before) => Some(true),
                 () if cutoff >= self.kept_from => Some(false),
                 () => None,
             },

@@ -102,6 +102,10 @@ impl fmt::Debug for Spans {
 pub enum How {
     /// Another one in the same boot.
     Kill,
+    /// Another one in the same boot, under another id or none, and the wall clock was stepped meanwhile.
+    Renamed { is_unknown: bool, wall_step_ns: i64 },
+    /// Another one in a snapshot of the machine, but for its disk: boot time has gone back.
+    Restored { back_ns: u64, wall_step_ns: i64 },
     /// The power went; chance decides what of the unsynced is there.
     Cut {
         seed: u64,
@@ -126,6 +130,11 @@ pub fn weather(seed: u64) -> Weather {
     let deadly = chance.upto(3) > 0;
     let count = 20 + chance.span(200);
     let mut steps = Vec::new();
+    if chance.upto(3) > 0 {
+        // A wall clock that shows a day after the first release was set.
+        let step_ns = (YEAR_NS as i64) / 2;
+        steps.push(Step::Wall { step_ns });
+    }
     for _ in 0..count {
         if faulty && deadly && chance.once(100) {
             failed_sync(&mut chance, settings.window_ns, &mut steps);
@@ -332,7 +341,17 @@ fn how(chance: &mut Chance, window_ns: u64) -> How {
     let gap_ns = chance.pick(&[0, span_ns, span_ns, years_ns]);
     let uptime_ns = 1 + chance.span(reach_ns);
     match chance.upto(9) {
-        0..=3 => How::Kill,
+        0..=2 => How::Kill,
+        3 => match chance.upto(3) {
+            0 => How::Restored {
+                back_ns: chance.span(reach_ns),
+                wall_step_ns: chance.pick(&[0, -gap_ns, years_ns]),
+            },
+            _ => How::Renamed {
+                is_unknown: chance.once(4),
+                wall_step_ns: chance.pick(&[0, gap_ns, -gap_ns]),
+            },
+        },
         4 => How::Reboot { gap_ns, uptime_ns },
         _ => How::Cut {
             seed: chance.next(),
@@ -412,7 +431,7 @@ impl How {
     fn simpler(self) -> Vec<Self> {
         match self {
             Self::Kill => Vec::new(),
-            Self::Reboot { .. } => vec![Self::Kill],
+            Self::Renamed { .. } | Self::Restored { .. } | Self::Reboot { .. } => vec![Self::Kill],
             Self::Cut { gap_ns: 0, .. } => vec![Self::Kill],
             Self::Cut {
                 seed, uptime_ns, ..

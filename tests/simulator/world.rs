@@ -230,6 +230,31 @@ impl World {
                 self.disk = self.disk.kill();
                 Left::Written
             }
+            How::Renamed {
+                is_unknown,
+                wall_step_ns,
+            } => {
+                self.figures.renamed += 1;
+                self.disk = self.disk.kill();
+                let wall_ns = self.clock.wall_ns().saturating_add(wall_step_ns);
+                self.clock.step_wall_to(wall_ns);
+                self.rename();
+                if is_unknown {
+                    self.model.boot = BootId::unknown(self.boots as i64);
+                }
+                Left::Written
+            }
+            How::Restored {
+                back_ns,
+                wall_step_ns,
+            } => {
+                self.figures.restored += 1;
+                self.disk = self.disk.kill();
+                let now = self.clock.now().before(back_ns).max(Stamp::from_ns(1));
+                let wall_ns = self.clock.wall_ns().saturating_add(wall_step_ns);
+                self.clock = HandClock::new(now, wall_ns);
+                Left::Written
+            }
             How::Cut {
                 seed,
                 gap_ns,
@@ -302,6 +327,10 @@ impl World {
     fn boot(&mut self, gap_ns: i64, uptime_ns: u64) {
         let wall_ns = self.clock.wall_ns().saturating_add(gap_ns);
         self.clock = HandClock::new(Stamp::from_ns(uptime_ns as i64), wall_ns);
+        self.rename();
+    }
+
+    fn rename(&mut self) {
         self.boots += 1;
         let mut boot = BootId::default();
         boot.0[..8].copy_from_slice(&self.boots.to_be_bytes());

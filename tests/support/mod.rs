@@ -9,6 +9,7 @@
 
 #![allow(dead_code, reason = "each test program uses another part")]
 
+pub mod boots;
 pub mod client;
 pub mod disk;
 pub mod fault;
