@@ -25,8 +25,9 @@
 //! | A hit's stamp lies between the arrival of its bytes and the return of the read that completed its head. | `src/front/pool/arrival.rs`, `tests/arrival.rs`, `benches/wire.rs` |
 //! | A turn is counted whole or refused whole; what was refused is never counted. | `tests/faults.rs`, `tests/simulator.rs`, `scripts/faults` |
 //! | Position is the count: damage changes no tally by more than a neighbour's time, and is reported. | `tests/recovery.rs`, `tests/crash_states.rs` |
-//! | A directory that is moved, removed or replaced gets no hit, and what replaces it is left alone. | `tests/directory.rs` |
 //! | A start places what earlier ones left exactly or says that it is estimated, and so does a tool. | `src/journal/boots/tests.rs`, `tests/boots.rs`, `scripts/clocks` |
+//! | A directory or active file that is moved, removed, replaced or truncated gets no hit, and what replaces it is left alone. | `tests/directory.rs` |
+//! | A data directory holds nothing but a journal, and no file in it is opened through a link. | `tests/directory.rs` |
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs`, `tests/golden.rs`, `scripts/golden` |
 //! | What an older version has written is read; what a later one has written is refused and left alone. | `tests/versions.rs` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/bodies.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
@@ -77,6 +78,8 @@
 //! | journal/segment | disk, name, record |
 //! | journal/record | |
 //! | journal/disk | name |
+//! | journal/disk/files | name |
+//! | journal/disk/scratch | name |
 //! | journal/name | |
 
 #![forbid(unsafe_code)]

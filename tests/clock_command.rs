@@ -285,22 +285,35 @@ fn the_tables_have_every_figure_and_fit_100_columns() {
 }
 
 #[test]
-fn a_journal_stays_as_it_is_and_what_killed_runs_left_is_removed() {
+fn a_journal_and_what_other_runs_have_left_stay_as_they_are() {
     let data = tempfile::tempdir().expect("a directory");
     let segment = data.path().join("0000000000000001.seg");
     fs::write(&segment, b"somebody's").expect("written");
     let left = data.path().join("tallyd-clock-1/syncs");
     fs::create_dir_all(&left).expect("a directory");
     fs::write(left.join("lock"), b"1\n").expect("written");
-    // Somebody is at it who is alive.
-    let live = data.path().join("tallyd-clock-2/syncs");
-    fs::create_dir_all(&live).expect("a directory");
-    let lock = fs::File::create(live.join("lock")).expect("a lock");
-    lock.try_lock().expect("it is free");
-    printed(run(&["--data", text(data.path())]));
+    // Nobody can tell whose it is.
+    let other = data.path().join("tallyd-clock-notes");
+    fs::create_dir_all(&other).expect("a directory");
+    fs::write(other.join("notes"), b"somebody's").expect("written");
+    let output = run(&["--data", text(data.path())]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).expect("text");
+    for name in ["tallyd-clock-1", "tallyd-clock-notes"] {
+        assert!(
+            said.contains(&format!("\"{name}\" is of another run")),
+            "{said}"
+        );
+    }
     let mut names = names(data.path());
     names.sort();
-    assert_eq!(names, ["0000000000000001.seg", "tallyd-clock-2"]);
+    let expected = [
+        "0000000000000001.seg",
+        "tallyd-clock-1",
+        "tallyd-clock-notes",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(fs::read(left.join("lock")).expect("it is there"), b"1\n");
     assert_eq!(fs::read(&segment).expect("it is there"), b"somebody's");
 }
 

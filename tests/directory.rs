@@ -1,10 +1,17 @@
-//! What becomes of a journal whose directory is moved away, removed or replaced while it is open.
+//! What becomes of a journal whose directory is moved away, removed or replaced while it is open; in
+//! `directory/`, whose files are, and which directories and files are refused.
 //!
 //! Owns the hands of a person who does so, on real directories: the journal is driven by itself, with
 //! instants that are given to it.
 //!
 //! Must not know how the journal notices. Invariant tested: hits are refused and nothing is touched
 //! until the directory is back, and the count then goes on as if nothing had been.
+
+#[path = "directory/refused.rs"]
+mod refused;
+#[path = "directory/running.rs"]
+mod running;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -184,4 +191,30 @@ fn removed_directory_is_not_taken_up_again_by_its_name() {
     let before = contents(&data);
     written.refuses();
     assert_eq!(contents(&data), before);
+}
+
+#[test]
+fn snapshot_of_hard_links_stays_as_it_is_when_files_are_handed_on() {
+    let (_root, data, snapshot) = places();
+    let mut written = open(&data, start());
+    written.hits(5);
+    written.sync().expect("a directory in its place");
+    // As `cp -al` does, but for the lock.
+    fs::create_dir(&snapshot).expect("a directory");
+    for name in contents(&data).keys().filter(|name| *name != "lock") {
+        fs::hard_link(data.join(name), snapshot.join(name)).expect("a link");
+    }
+    let oldest = snapshot.join("0000000000000000.seg");
+    let before = fs::read(&oldest).expect("a file");
+    for _ in 0..6 {
+        written.hits(4);
+        written.sync().expect("a directory in its place");
+        written.journal.retire(written.at);
+    }
+    assert!(
+        !data.join("0000000000000000.seg").exists(),
+        "it was given up"
+    );
+    assert_eq!(fs::read(&oldest).expect("a file"), before);
+    assert_eq!(written.journal.end(), 29);
 }

@@ -174,7 +174,10 @@ fn what_may_stand_in_one_place_only_stands_nowhere_else() {
         (&["mio::", "Slab"], &["front/pool/"]),
         (&["httparse"], &["front/pool/", "inspect/remote"]),
         (&["byteorder"], &["journal/record"]),
-        (&["std::fs", "fs::File", "File::open"], &["journal/disk"]),
+        (
+            &["std::fs", "fs::File", "File::open"],
+            &["journal/disk", "journal/disk/"],
+        ),
         (&["Instant", "SystemTime", "clock_gettime"], &["clock"]),
         (
             &["Mutex", "RwLock", "static mut", "thread_local", "Condvar"],

@@ -9,7 +9,7 @@
 mod support;
 
 use support::disk::SimDisk;
-use support::fault::{EIO, Op};
+use support::fault::{EIO, EPERM, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use tallyd::clock::Clock;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
@@ -167,8 +167,8 @@ fn file_that_was_synced_as_a_whole_is_closed_when_it_is_sealed() {
     assert_eq!(rig.disk.names().len(), 2, "it was sealed");
     assert_eq!(
         rig.disk.handle_count(),
-        before,
-        "the next one is open, and it is not"
+        before + 1,
+        "the next one is open, and it only for whoever reads it"
     );
 }
 
@@ -238,4 +238,65 @@ fn segment_that_somebody_has_removed_keeps_no_other_from_being_removed() {
     rig.tick();
     // The newest that is given up is the spare, and behind it stands what is kept or active.
     assert_eq!(rig.disk.names(), [3, 4, 5].map(name::segment));
+}
+
+#[test]
+fn files_that_cannot_be_removed_are_counted_told_and_gone_once_they_can() {
+    let mut settings = limits(SyncPolicy::Never, 1, 4);
+    settings.retain_ns = WINDOW_NS;
+    let mut rig = open(settings);
+    // As in a directory that is append-only.
+    rig.disk.faults(|faults| {
+        faults.sticky(Op::Remove, 1, EPERM);
+        faults.sticky(Op::Rename, 1, EPERM);
+    });
+    let mut before = 0;
+    for _ in 0..30 {
+        rig.hit_now(4);
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        let calls = rig.disk.faults(|faults| faults.calls(Op::Remove));
+        rig.tick();
+        let calls = rig.disk.faults(|faults| faults.calls(Op::Remove)) - calls;
+        assert!(calls <= 1, "{calls} attempts in one turn");
+        let status = rig.status();
+        assert!(status.unremovable_count >= before);
+        assert_eq!(status.piling_up.is_some(), status.unremovable_count > 16);
+        before = status.unremovable_count;
+    }
+    assert!((25..=30).contains(&before), "{before} of 30 files");
+    let cause = rig.status().piling_up.expect("why");
+    let expected =
+        "at most 16 are allowed: cannot remove sim/0000000000000000.seg: operation not permitted";
+    assert!(cause.contains(expected), "{cause}");
+    rig.disk.faults(support::fault::Faults::heal);
+    rig.tick();
+    let status = rig.status();
+    assert_eq!((status.unremovable_count, status.piling_up), (0, None));
+    assert!(rig.disk.names().len() <= 3, "{:?}", rig.disk.names());
+}
+
+#[test]
+fn many_files_that_can_be_removed_again_go_in_several_turns() {
+    let mut settings = limits(SyncPolicy::Never, 1, 4);
+    settings.retain_ns = WINDOW_NS;
+    let mut rig = open(settings);
+    rig.disk.faults(|faults| {
+        faults.sticky(Op::Remove, 1, EPERM);
+        faults.sticky(Op::Rename, 1, EPERM);
+    });
+    for _ in 0..200 {
+        rig.hit_now(4);
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.tick();
+    }
+    rig.disk.faults(support::fault::Faults::heal);
+    let mut turns = 0;
+    while rig.disk.names().len() > 3 {
+        let before = rig.disk.names().len();
+        rig.tick();
+        let removed = before - rig.disk.names().len();
+        assert!((1..=64).contains(&removed), "{removed} in one turn");
+        turns += 1;
+    }
+    assert!(turns >= 3, "{turns} turns");
 }

@@ -9,7 +9,7 @@
 mod support;
 
 use support::disk::SimDisk;
-use support::fault::{EIO, EMFILE, Op};
+use support::fault::{EINVAL, EIO, EMFILE, EOPNOTSUPP, Op};
 use support::rig::{BOOT, Rig, WINDOW_NS, answered, clock_at, settings};
 use tallyd::funnel::LATE_NS_MAX;
 use tallyd::journal::{SyncPolicy, name};
@@ -143,4 +143,34 @@ fn policy_of_never_asks_for_no_sync() {
     }
     let retires = START + 1 + (10 * WINDOW_NS + LATE_NS_MAX) as i64;
     assert!(rig.due().is_some_and(|due| due.ns() >= retires));
+}
+
+#[test]
+fn file_system_that_cannot_sync_names_is_served_and_its_files_are_synced() {
+    for errno in [EINVAL, EOPNOTSUPP] {
+        for policy in [EVERY, SyncPolicy::Always] {
+            let mut rig = open(policy);
+            rig.disk
+                .faults(|faults| faults.sticky(Op::SyncNames, 1, errno));
+            for counted in 1..=3 {
+                let before = synced(&rig);
+                // A new file each time.
+                assert_eq!(rig.hit_now(4).tallies().last(), Some(&(4 * counted)));
+                sync(&mut rig);
+                assert!(synced(&rig) > before, "{policy:?}");
+            }
+            assert_eq!(rig.status().sync_failure, None);
+            let (outcome, _) = rig.stop();
+            outcome.expect("nothing has failed");
+        }
+    }
+}
+
+#[test]
+fn directory_whose_sync_fails_is_an_error_all_the_same() {
+    let mut rig = open(EVERY);
+    rig.disk.faults(|faults| faults.once(Op::SyncNames, 1, EIO));
+    rig.hit_now(1);
+    assert_eq!(sync(&mut rig), (None, 1));
+    assert!(rig.status().sync_failure.is_some());
 }

@@ -29,7 +29,10 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 count,
                 end,
             } => self.steps(from, step_ns, count.min(STEPS_MAX), end),
-            Ask::Status => self.status(now).map(Answer::Status),
+            Ask::Status => {
+                self.look(now);
+                self.status(now).map(Answer::Status)
+            }
         };
         let answer = answer.unwrap_or_else(Answer::Failed);
         if self.held.is_empty() {

@@ -15,7 +15,8 @@ mod wall;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hit::{
-    Answer, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Outlet, Status, Verdict,
+    Answer, BATCH_HITS_MAX, Batch, CHANNEL_MESSAGES_MAX, Message, Outlet, Status, UNREMOVABLE_MAX,
+    Verdict,
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
@@ -82,6 +83,9 @@ pub struct Funnel<D: Disk, C: Clock> {
     doubtful_until: Stamp,
     /// Watches the wall clock for jumps.
     wall: wall::Watch,
+    /// Whether hits are refused because of what was done to the files, which can be looked at again
+    /// without a hit.
+    misplaced: bool,
     /// What only grows, and why things are not as they should be.
     status: Status,
 }
@@ -123,6 +127,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             syncing: None,
             doubtful_until: recovered.doubtful_until,
             wall: wall::Watch::new(now),
+            misplaced: false,
             status: Status {
                 recovered_count: recovered.hit_count(),
                 damaged_count: recovered.damaged_count,
@@ -228,6 +233,57 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             Err(_) => self.status.meters.rotate_failures += 1,
         }
         self.journal.retire(now.before(self.kept_ns()));
+        self.tell_unremovable();
+    }
+
+    /// Says once that files pile up which cannot be removed, and once that they do no more.
+    fn tell_unremovable(&mut self) {
+        let had = self.status.unremovable_count;
+        let Some((count, cause)) = self.journal.unremovable() else {
+            if had > 0 {
+                self.status.unremovable_count = 0;
+                self.status.piling_up = None;
+                log::info!("retired files are removed again");
+            }
+            return;
+        };
+        if had == count {
+            return;
+        }
+        if had == 0 {
+            log::warn!("{cause}; retired files stay until they can be removed");
+        }
+        self.status.unremovable_count = count;
+        self.status.piling_up = (count > UNREMOVABLE_MAX)
+            .then(|| format!("{count} files, at most {UNREMOVABLE_MAX} are allowed: {cause}"));
+    }
+
+    /// Looks, at most once a second, whether the files are in their places, when nobody hits.
+    fn look(&mut self, now: Stamp) {
+        match self.journal.look(now) {
+            Err(error) => self.refusing(error.to_string()),
+            Ok(()) if self.misplaced => self.accepting(),
+            Ok(()) => {}
+        }
+        self.misplaced = self.journal.is_misplaced();
+    }
+
+    /// Hits are refused from now on: one line when it begins.
+    fn refusing(&mut self, cause: String) {
+        if self.status.refusing.is_none() {
+            log::error!("refusing hits: {cause}");
+        }
+        self.status.refusing = Some(cause);
+    }
+
+    /// Hits are counted again: another line when it is over.
+    fn accepting(&mut self) {
+        if self.status.refusing.take().is_some() {
+            log::warn!(
+                "counting again; {} hits were refused so far",
+                self.status.refused_count
+            );
+        }
     }
 
     /// Counts the gathered batches, or refuses them all; returns when it began.
@@ -244,12 +300,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             self.refuse(hit_count, &error);
             return anchor.at;
         }
-        if self.status.refusing.take().is_some() {
-            log::warn!(
-                "counting again; {} hits were refused so far",
-                self.status.refused_count
-            );
-        }
+        self.accepting();
         if self.settings.policy != SyncPolicy::Never {
             self.unsynced_since.get_or_insert(anchor.at);
         }
@@ -314,11 +365,8 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         self.journal.cut();
         self.window.cut(&self.journal);
         self.status.refused_count += hit_count as u64;
-        let cause = error.to_string();
-        if self.status.refusing.is_none() {
-            log::error!("refusing hits: {cause}");
-        }
-        self.status.refusing = Some(cause);
+        self.refusing(error.to_string());
+        self.misplaced = self.journal.is_misplaced();
         for batch in self.batches.drain(..) {
             batch.answer(Verdict::Refused);
         }
@@ -424,11 +472,16 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     /// this instead of [`Funnel::run`] has waited for the sync under way.
     ///
     /// # Errors
-    /// The last sync failed: hits that were answered may not be on the device.
+    /// The last sync failed, or the files are not in their places: hits that were answered may be lost.
     pub fn close(mut self) -> Result<()> {
+        // What was answered and is not there any more must not end well.
+        let looked = match self.journal.end() {
+            0 => Ok(()),
+            _ => self.journal.look_at_once(),
+        };
         self.journal.close();
         let Some(job) = self.journal.sync_job() else {
-            return Ok(());
+            return looked;
         };
         let covers = job.covers();
         let outcome = job.run();
@@ -436,6 +489,6 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             Ok(()) => self.synced(covers, Ok(())),
             Err(error) => self.sync_failed(error.to_string()),
         }
-        outcome
+        looked.and(outcome)
     }
 }

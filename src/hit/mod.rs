@@ -20,7 +20,7 @@ mod query;
 use crate::handoff::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use crate::stamp::Stamp;
 use bell::Bell;
-pub use query::{Answer, Ask, Query, STEPS_MAX, Status};
+pub use query::{Answer, Ask, Query, STEPS_MAX, Status, UNREMOVABLE_MAX};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::time::Duration;

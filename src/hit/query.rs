@@ -10,6 +10,9 @@ use crate::stamp::Stamp;
 /// The most steps of one question, so that no question takes longer than a pass full of hits.
 pub const STEPS_MAX: usize = 16;
 
+/// Files that could not be removed, up to which a server is as it should be.
+pub const UNREMOVABLE_MAX: usize = 16;
+
 /// What can be asked of the funnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
@@ -68,6 +71,10 @@ pub struct Status {
     pub refusing: Option<String>,
     /// Why the promise of the sync policy was withdrawn, if a sync has failed.
     pub sync_failure: Option<String>,
+    /// Files that should be gone and could not be removed.
+    pub unremovable_count: usize,
+    /// Why they cannot, once there are more than [`UNREMOVABLE_MAX`].
+    pub piling_up: Option<String>,
     /// Hits whose stamp was moved up to the last one.
     pub corrected_count: u64,
     /// The largest such correction, in nanoseconds.

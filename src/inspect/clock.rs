@@ -5,7 +5,7 @@
 //! of its steps.
 //!
 //! Must not know how anything is done that is measured. Invariant: nothing is left behind, whatever
-//! becomes of it but `kill -9`, whose leavings the next run removes.
+//! becomes of it but `kill -9`, whose leavings the next run names and leaves alone.
 
 mod clocks;
 mod device;

@@ -6,14 +6,37 @@
 //! short, anything may fail), and what is not followed by a `sync` may be lost.
 //!
 //! Must not know what the bytes mean. Invariants: nothing here retries, loops or hides an error; no
-//! file of a directory that was put in the place of ours is opened, renamed or removed.
+//! file of a directory that was put in the place of ours is opened, renamed or removed; no file is
+//! opened through a link (`files.rs`).
+
+mod files;
+mod scratch;
+
+pub use scratch::Scratch;
 
 use super::name;
 use crate::error::{Error, Result};
-use std::fs::{self, File, OpenOptions};
+use files::{FILE_MODE, kind_of, list, named};
+use rustix::io::Errno;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The mode of a data directory that is created here.
+const DIRECTORY_MODE: u32 = 0o700;
+/// Bytes of a lock file that are read for a message.
+const HOLDER_BYTES_MAX: u64 = 32;
+
+/// Which file it is, whatever its name: the device and the inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId(pub u64, pub u64);
+
+impl FileId {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
 
 /// One directory of files.
 pub trait Disk: Send + Sync + 'static {
@@ -48,8 +71,17 @@ pub trait Disk: Send + Sync + 'static {
     /// Forces names to the device.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's. [`cannot_sync_names`] tells a file system that cannot do it.
     fn sync(&self) -> io::Result<()>;
+    /// Checks that `name` still leads to the file `id`, if one is given, and that this file has at
+    /// least `bytes`: nobody has removed, replaced or truncated it.
+    ///
+    /// # Errors
+    /// It does not, or the operating system's.
+    fn check(&self, name: &str, id: Option<FileId>, bytes: u64) -> io::Result<()> {
+        let _a_disk_that_nobody_else_changes = (name, id, bytes);
+        Ok(())
+    }
     /// Whether the directory is where it was. Open files stay sound when it is not, but nobody would
     /// find again what is written to them.
     ///
@@ -79,11 +111,40 @@ pub trait DiskFile: Send + Sync + 'static {
     /// # Errors
     /// The operating system's.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Cuts the file to `bytes` if it is longer: a file that somebody else has truncated must not
+    /// be filled up with zeros.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
     /// Forces contents and length to the device.
     ///
     /// # Errors
     /// The operating system's.
     fn sync(&self) -> io::Result<()>;
+    /// Which file it is, for [`Disk::check`].
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::default())
+    }
+    /// Whether the file has a second name, as in a snapshot made of hard links.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn is_linked_elsewhere(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+/// Whether `cause` says that this file system cannot sync a directory at all.
+#[must_use]
+pub fn cannot_sync_names(cause: &io::Error) -> bool {
+    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
+    Errno::from_io_error(cause).is_some_and(|errno| unsupported.contains(&errno))
 }
 
 /// A directory of the operating system, locked for this process.
@@ -92,70 +153,111 @@ pub struct RealDisk {
     directory: PathBuf,
     /// The lock lasts as long as this file is open: a killed process leaves none behind.
     _lock: File,
-    /// Device and inode of the lock's file, by which the directory is known.
-    identity: (u64, u64),
+    /// The lock's file, by which the directory is known.
+    identity: FileId,
 }
 
 impl RealDisk {
     /// Opens `directory`, creating it if need be, and locks it.
     ///
     /// # Errors
-    /// It cannot be created or written to, or another process holds it; the message names that one.
+    /// It cannot be created or written to, holds anything else than a journal, or another process
+    /// holds it; the message names that one.
     pub fn open(directory: &Path) -> Result<Self> {
         let shown = directory.display().to_string();
         create_lasting(directory)
             .map_err(|cause| Error::io("create data directory", &shown, cause))?;
-        let path = directory.join(name::LOCK);
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(|cause| Error::io("open", path.display().to_string(), cause))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _unknown = lock.read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                return Err(Error::found(
-                    shown,
-                    format!("data directory is in use by {holder}"),
-                ));
-            }
-            Err(fs::TryLockError::Error(cause)) => return Err(Error::io("lock", shown, cause)),
+        // Nothing is written to a directory that is somebody else's.
+        if let Some(foreign) = files::look_through(directory)?.foreign {
+            let cause = format!(
+                "holds {foreign:?}, which is not a file of tallyd; a data directory must hold nothing \
+                 else (choose a new or empty directory, or move the file away)"
+            );
+            return Err(Error::found(shown, cause));
         }
-        // The process id is a courtesy to whom we turn away. On a full disk it cannot be written,
-        // which must not keep a server from starting: the lock itself holds without it.
-        let pid = format!("{}\n", std::process::id());
-        let _courtesy = lock
-            .set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| lock.write_all(pid.as_bytes()));
+        let lock = lock(directory, &shown)?;
         let identity = lock
             .metadata()
-            .map(|lock| (lock.dev(), lock.ino()))
-            .map_err(|cause| Error::io("look at", path.display().to_string(), cause))?;
-        Ok(Self {
+            .map(|lock| FileId::of(&lock))
+            .map_err(|cause| Error::io("look at", shown.clone() + "/lock", cause))?;
+        let disk = Self {
             directory: directory.to_owned(),
             _lock: lock,
             identity,
-        })
+        };
+        disk.is_in_place()
+            .map_err(|cause| Error::io("lock", shown, cause))?;
+        Ok(disk)
     }
+}
+
+/// Creates the lock file in `directory` if need be, locks it and puts the process id into it.
+fn lock(directory: &Path, shown: &str) -> Result<File> {
+    let path = directory.join(name::LOCK);
+    let named = || path.display().to_string();
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    let mut lock = files::open(&path, options.mode(FILE_MODE))
+        .map_err(|cause| Error::io("open", named(), cause))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = Vec::new();
+            let _unknown = (&lock).take(HOLDER_BYTES_MAX).read_to_end(&mut holder);
+            let holder = match String::from_utf8_lossy(&holder).trim() {
+                "" => "another process".to_owned(),
+                pid => format!("process {}", pid.escape_debug()),
+            };
+            return Err(Error::found(
+                shown,
+                format!("data directory is in use by {holder}"),
+            ));
+        }
+        Err(fs::TryLockError::Error(cause)) => return Err(Error::io("lock", shown, cause)),
+    }
+    let metadata = lock
+        .metadata()
+        .map_err(|cause| Error::io("look at", named(), cause))?;
+    // What has another name is somebody else's file, or will be.
+    if metadata.nlink() > 1 {
+        let cause = format!(
+            "has {} hard links, 1 is allowed (remove it; tallyd creates a new one)",
+            metadata.nlink()
+        );
+        return Err(Error::found(named(), cause));
+    }
+    // Who can open the file can hold the lock. That its mode can be changed is no condition.
+    if metadata.mode() & 0o077 != 0 {
+        let _its_owner_can = lock.set_permissions(Permissions::from_mode(FILE_MODE));
+    }
+    // The process id is a courtesy to whom we turn away. On a full disk it cannot be written,
+    // which must not keep a server from starting: the lock itself holds without it.
+    let pid = format!("{}\n", std::process::id());
+    let _courtesy = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| lock.write_all(pid.as_bytes()));
+    Ok(lock)
 }
 
 /// Creates `directory` and what is missing above it, and forces the new names to the device: a
 /// synced record is worth nothing in a directory that a power cut takes away.
 fn create_lasting(directory: &Path) -> io::Result<()> {
     let gaining = gaining(directory);
-    fs::create_dir_all(directory)?;
-    gaining
-        .iter()
-        .try_for_each(|gaining| File::open(gaining)?.sync_all())
+    if let Some(above) = directory.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists && directory.is_dir() => {}
+        created => created?,
+    }
+    gaining.iter().try_for_each(|gaining| {
+        match File::open(gaining)?.sync_all() {
+            // The first sync of the data directory, on the same file system, says so.
+            Err(cause) if cannot_sync_names(&cause) => Ok(()),
+            synced => synced,
+        }
+    })
 }
 
 /// Where names are new when `directory` is created with what is missing above it.
@@ -165,38 +267,6 @@ fn gaining(directory: &Path) -> Vec<&Path> {
         .take_while(|above| !above.exists())
         .filter_map(named)
         .collect()
-}
-
-/// The directory that the name of `path` is in.
-fn named(path: &Path) -> Option<&Path> {
-    let above = path.parent()?;
-    Some(if above.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        above
-    })
-}
-
-/// What an operation on a file has given; nothing, if its owner has taken the file away since.
-fn unless_gone<T>(done: io::Result<T>) -> io::Result<Option<T>> {
-    match done {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-        done => done.map(Some),
-    }
-}
-
-/// Names and lengths of the files in `directory`.
-fn list(directory: &Path) -> io::Result<Vec<(String, u64)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        // A name that is not text is none of ours.
-        if let Ok(name) = entry.file_name().into_string() {
-            let length = unless_gone(entry.metadata())?.map(|metadata| metadata.len());
-            files.extend(length.map(|length| (name, length)));
-        }
-    }
-    Ok(files)
 }
 
 impl Disk for RealDisk {
@@ -212,15 +282,14 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(self.directory.join(name))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
         self.is_in_place()?;
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.directory.join(name))
+        let mut options = OpenOptions::new();
+        files::open(&self.directory.join(name), options.read(true).write(true))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -238,12 +307,35 @@ impl Disk for RealDisk {
         File::open(&self.directory)?.sync_all()
     }
 
+    fn check(&self, name: &str, id: Option<FileId>, bytes: u64) -> io::Result<()> {
+        let cause = match fs::symlink_metadata(self.directory.join(name)) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                "the file was removed under the server".to_owned()
+            }
+            Err(cause) => return Err(cause),
+            Ok(found)
+                if kind_of(&found).is_some() || id.is_some_and(|id| id != FileId::of(&found)) =>
+            {
+                "the file was replaced under the server".to_owned()
+            }
+            Ok(found) if found.len() < bytes => format!(
+                "the file was truncated under the server: it has {} bytes, {bytes} were written",
+                found.len()
+            ),
+            Ok(_) => return Ok(()),
+        };
+        Err(io::Error::other(
+            cause + " (put it back, or restart to count on with what is there)",
+        ))
+    }
+
     fn is_in_place(&self) -> io::Result<()> {
-        let moved = || io::Error::other("the data directory was moved, removed or replaced");
-        match fs::metadata(self.directory.join(name::LOCK)) {
-            Ok(lock) if (lock.dev(), lock.ino()) == self.identity => Ok(()),
+        match fs::symlink_metadata(self.directory.join(name::LOCK)) {
+            Ok(lock) if FileId::of(&lock) == self.identity => Ok(()),
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
-            _ => Err(moved()),
+            _ => Err(io::Error::other(
+                "the data directory or its lock file was moved, removed or replaced",
+            )),
         }
     }
 
@@ -266,11 +358,11 @@ impl ReadDisk {
     /// It cannot be read, or a server never had it.
     pub fn open(directory: &Path) -> Result<Self> {
         let shown = directory.display().to_string();
-        let files =
-            list(directory).map_err(|cause| Error::io("read data directory", &shown, cause))?;
-        let is_ours = |name: &str| name == name::LOCK || name::used_number_of(name).is_some();
-        if !files.iter().any(|(name, _)| is_ours(name)) {
-            return Err(Error::found(shown, "no journal of tallyd is in it"));
+        let contents = files::look_through(directory)?;
+        // Many programs call a file `lock`.
+        if !contents.has_segments && (!contents.has_lock || contents.foreign.is_some()) {
+            let cause = "not a tallyd data directory: no segment is in it";
+            return Err(Error::found(shown, cause));
         }
         Ok(Self {
             directory: directory.to_owned(),
@@ -290,7 +382,8 @@ impl Disk for ReadDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        File::open(self.directory.join(name))
+        let mut options = OpenOptions::new();
+        files::open(&self.directory.join(name), options.read(true))
     }
 
     fn rename(&self, _: &str, _: &str) -> io::Result<()> {
@@ -310,68 +403,6 @@ impl Disk for ReadDisk {
     }
 }
 
-/// How the directory of a trial is called, before the process id.
-const SCRATCH: &str = "tallyd-clock-";
-
-/// A directory for a trial, on the device that a data directory is on or would be. It goes with all
-/// that is in it when this is dropped; what a killed trial has left goes when the next one begins.
-#[derive(Debug)]
-pub struct Scratch {
-    directory: PathBuf,
-}
-
-impl Scratch {
-    /// Creates one in `data`, or in the directory above it if there is no `data` yet.
-    ///
-    /// # Errors
-    /// There is no directory to create one in, or it cannot be created.
-    pub fn open(data: &Path) -> Result<Self> {
-        let shown = data.display().to_string();
-        let place = match unless_gone(fs::metadata(data)) {
-            Ok(None) => named(data).unwrap_or(data),
-            _ => data,
-        };
-        let names = list(place).map_err(|cause| Error::io("use data directory", shown, cause))?;
-        for (name, _) in names.iter().filter(|(name, _)| name.starts_with(SCRATCH)) {
-            let left = place.join(name);
-            // Whoever lives holds the lock of a journal in it.
-            let is_held = |journal: &str| {
-                File::open(left.join(journal).join(name::LOCK))
-                    .is_ok_and(|lock| lock.try_lock().is_err())
-            };
-            let journals = list(&left).unwrap_or_default();
-            if !journals.iter().any(|(journal, _)| is_held(journal)) {
-                let _next_time = fs::remove_dir_all(&left);
-            }
-        }
-        let directory = place.join(format!("{SCRATCH}{}", std::process::id()));
-        fs::create_dir(&directory)
-            .map_err(|cause| Error::io("create", directory.display().to_string(), cause))?;
-        Ok(Self { directory })
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Removes it with all that is in it.
-    ///
-    /// # Errors
-    /// The operating system's; something may be left.
-    pub fn remove(self) -> Result<()> {
-        let shown = self.directory.display().to_string();
-        fs::remove_dir_all(&self.directory).map_err(|cause| Error::io("remove", shown, cause))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _gone_or_next_time = fs::remove_dir_all(&self.directory);
-    }
-}
-
 impl DiskFile for File {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, bytes, offset)
@@ -383,6 +414,21 @@ impl DiskFile for File {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         Self::set_len(self, bytes)
+    }
+
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        if self.metadata()?.len() > bytes {
+            Self::set_len(self, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.metadata().map(|metadata| FileId::of(&metadata))
+    }
+
+    fn is_linked_elsewhere(&self) -> io::Result<bool> {
+        self.metadata().map(|metadata| metadata.nlink() > 1)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -31,12 +31,14 @@ pub use view::{Missed, OpenPart, Part, View};
 
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, MILLISECOND_NS, SECOND_NS, Stamp};
-use disk::{Disk, DiskFile};
+use disk::{Disk, DiskFile, FileId};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
-use segment::{offset_of, write_full};
+use segment::{SEGMENT_BYTES_MAX, offset_of, read_full, write_full};
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The most hits of one turn: what the write buffer holds.
 pub const TURN_HITS_MAX: usize = 8192;
@@ -64,7 +66,7 @@ impl Limits {
     #[must_use]
     pub const fn for_window(window_ns: u64) -> Self {
         Self {
-            segment_bytes_max: 16 << 20,
+            segment_bytes_max: SEGMENT_BYTES_MAX,
             seal_bytes_min: 64 << 10,
             seal_age_ns: window_ns,
         }
@@ -75,6 +77,10 @@ impl Limits {
 struct Active<F> {
     at: Segment,
     file: Arc<F>,
+    /// Which file that is.
+    id: FileId,
+    /// How many of its records the last check of the files has seen.
+    checked: u64,
     /// Whether the first stamp has set the base and put the header into the buffer.
     begun: bool,
     /// Whether bytes behind the records may be somebody else's: a recycled file, or a failed cut.
@@ -93,6 +99,16 @@ struct Leftover {
     number: u64,
     /// What of it is to stay; nothing, if it is to be removed.
     kept_bytes: u64,
+}
+
+impl<F> Active<F> {
+    const fn set_mark(&mut self) {
+        self.mark = Mark {
+            count: self.at.count,
+            last: self.at.last,
+            begun: self.begun,
+        };
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -127,14 +143,22 @@ pub struct Journal<D: Disk> {
     /// Every hit with a later stamp is in the journal.
     complete_after: Stamp,
     /// Sealed files with unsynced records.
-    unsynced: Vec<(String, Arc<D::File>)>,
+    unsynced: Vec<(String, Arc<D::File>, u64)>,
     /// Positions in sealed segments that are not kept open and have yet to be synced: what a killed
     /// process has left in this boot, and, under a policy of never, everything.
     closed: Range<u64>,
     names_changed: bool,
     keep_unsynced: bool,
-    /// When to make sure again that the directory is in its place.
+    /// When to make sure again that the directory and the files in it are in their places.
     look_due: Stamp,
+    /// Whether they were not when it was last looked.
+    misplaced: bool,
+    /// The newest segment that this life has sealed: its number, its file and the file's length.
+    last_sealed: Option<(u64, FileId, u64)>,
+    /// Why the last attempt to remove a retired file has failed.
+    removal_failure: Option<String>,
+    /// Whether it was said that this file system cannot sync a directory.
+    names_unsynced: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Journal<D> {
@@ -185,6 +209,10 @@ impl<D: Disk> Journal<D> {
             names_changed: true,
             keep_unsynced: policy != SyncPolicy::Never,
             look_due: now.at,
+            misplaced: false,
+            last_sealed: None,
+            removal_failure: None,
+            names_unsynced: Arc::default(),
         };
         Ok((journal, recovered))
     }
@@ -265,6 +293,11 @@ impl<D: Disk> Journal<D> {
             hits <= TURN_HITS_MAX,
             "a turn has at most {TURN_HITS_MAX} hits, not {hits}"
         );
+        // From here on there is nothing to take back.
+        if let Some(active) = &mut self.active {
+            active.set_mark();
+        }
+        self.look(anchor.at)?;
         self.is_rid_of_leftover();
         if self.active.as_ref().is_some_and(|active| {
             let room = self
@@ -287,24 +320,91 @@ impl<D: Disk> Journal<D> {
             if !active.begun {
                 active.anchor = anchor;
             }
-            active.mark = Mark {
-                count: active.at.count,
-                last: active.at.last,
-                begun: active.begun,
-            };
+            active.set_mark();
         }
         self.buffer.clear();
-        self.look(anchor.at)
+        Ok(())
     }
 
-    /// Makes sure, if it is time, that what is written now will be found again.
-    fn look(&mut self, now: Stamp) -> Result<()> {
-        if now >= self.look_due {
-            let misplaced = |cause| Error::io("append to", self.disk.path(""), cause);
-            self.disk.is_in_place().map_err(misplaced)?;
-            self.look_due = now.after(LOOK_NS);
+    /// Makes sure, if it is time, that what is written now will be found again: the directory is in
+    /// its place, and so are the active file, the segment before it and the oldest one.
+    ///
+    /// # Errors
+    /// One of them was moved, removed, replaced or truncated. It is looked for again at the next call.
+    pub fn look(&mut self, now: Stamp) -> Result<()> {
+        if now < self.look_due {
+            return Ok(());
         }
+        self.look_due = now;
+        self.look_at_once()?;
+        self.look_due = now.after(LOOK_NS);
         Ok(())
+    }
+
+    /// The same, whenever that was done last.
+    ///
+    /// # Errors
+    /// As [`Journal::look`] has them.
+    pub fn look_at_once(&mut self) -> Result<()> {
+        let looked = self.check_files();
+        self.misplaced = looked.is_err();
+        if looked.is_ok()
+            && let Some(active) = &mut self.active
+        {
+            active.checked = active.at.stored;
+        }
+        looked
+    }
+
+    /// Whether the last look has found that files are not in their places.
+    #[must_use]
+    pub const fn is_misplaced(&self) -> bool {
+        self.misplaced
+    }
+
+    fn check_files(&self) -> Result<()> {
+        let failed = |name: &str| {
+            let path = self.disk.path(name);
+            move |cause| Error::io("append to", path, cause)
+        };
+        self.disk.is_in_place().map_err(failed(""))?;
+        let check = |number, id, bytes| {
+            let name = name::segment(number);
+            let checked = self.disk.check(&name, id, bytes);
+            checked.map_err(failed(&name))
+        };
+        if let Some(active) = &self.active {
+            let bytes = if active.begun {
+                offset_of(active.at.stored)
+            } else {
+                0
+            };
+            check(active.at.number, Some(active.id), bytes)?;
+            let mut slot = [1; RECORD_BYTES];
+            if active.checked > 0 {
+                let name = name::segment(active.at.number);
+                read_full(&*active.file, &mut slot, offset_of(active.checked - 1))
+                    .map_err(failed(&name))?;
+                // Records that were written behind the end of a truncated file have left a hole.
+                if slot == [0; RECORD_BYTES] {
+                    let place = Segment::place(active.checked - 1);
+                    let cause = "the file was truncated under the server (restart to count on)";
+                    let error =
+                        Error::io("append to", self.disk.path(&name), io::Error::other(cause));
+                    return Err(error.at(place));
+                }
+            }
+        }
+        if let (Some((number, id, bytes)), Some(newest)) = (self.last_sealed, self.sealed.back())
+            && newest.number == number
+        {
+            // What a failed sync has taken back is cut off again, now or later.
+            check(number, Some(id), bytes.min(offset_of(newest.stored)))?;
+        }
+        match self.sealed.front() {
+            Some(oldest) => check(oldest.number, None, offset_of(oldest.stored)),
+            None => Ok(()),
+        }
     }
 
     /// Puts a record for each of `stamps` into the buffer.
@@ -388,7 +488,7 @@ impl<D: Disk> Journal<D> {
         active.begun = mark.begun;
         self.end = active.at.sequence + mark.count;
         let length = if mark.begun { offset_of(mark.count) } else { 0 };
-        if active.file.set_len(length).is_err() {
+        if active.file.shorten(length).is_err() {
             // The next header's sequence number will cut it off instead.
             active.spoilt = true;
         }

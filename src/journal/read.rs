@@ -10,6 +10,7 @@ use super::segment::{CHUNK_RECORDS, Segment};
 use super::{Journal, name};
 use crate::error::{Error, Result};
 use crate::stamp::Stamp;
+use std::sync::Arc;
 
 impl<D: Disk> Journal<D> {
     /// The position behind the last record with a stamp of at most `stamp`: a binary search.
@@ -22,8 +23,8 @@ impl<D: Disk> Journal<D> {
             Some(segment) if segment.last > stamp => segment,
             _ => return Ok(self.end),
         };
-        let file = segment.open(&*self.disk)?;
-        let found = segment.upper_bound(&file, stamp).map_err(|cause| {
+        let file = self.file_of(segment)?;
+        let found = segment.upper_bound(&*file, stamp).map_err(|cause| {
             Error::io(
                 "read",
                 self.disk.path(&name::segment(segment.number)),
@@ -31,6 +32,14 @@ impl<D: Disk> Journal<D> {
             )
         })?;
         Ok(segment.sequence + found)
+    }
+
+    /// The file of `segment`. That of the active one is open: under its name may be another by now.
+    fn file_of(&self, segment: &Segment) -> Result<Arc<D::File>> {
+        match &self.active {
+            Some(active) if active.at.number == segment.number => Ok(Arc::clone(&active.file)),
+            _ => segment.open(&*self.disk).map(Arc::new),
+        }
     }
 
     /// Reads a chunk from `position` on into `reader`, where [`Reader::ahead`] then finds it.
@@ -55,11 +64,11 @@ impl<D: Disk> Journal<D> {
         reader.start = position;
         let file = match reader.file.take() {
             Some((number, file)) if number == segment.number => file,
-            _ => segment.open(&*self.disk)?,
+            _ => self.file_of(segment)?,
         };
         let index = position - segment.sequence;
         let damage = segment
-            .read(&file, index, &mut reader.stamps)
+            .read(&*file, index, &mut reader.stamps)
             .map_err(|cause| {
                 Error::io(
                     "read",
@@ -86,7 +95,7 @@ impl<D: Disk> Journal<D> {
 
 /// Reads a journal forward, a chunk at a time: the one read buffer.
 pub struct Reader<D: Disk> {
-    file: Option<(u64, D::File)>,
+    file: Option<(u64, Arc<D::File>)>,
     start: u64,
     stamps: Vec<Stamp>,
     damaged_count: u64,

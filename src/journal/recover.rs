@@ -124,12 +124,20 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
     let listed = list(disk)?;
     let (mut found, mut unreadable) = survey.read_headers(&listed)?;
     survey.settle_recycled(&mut found, &mut unreadable)?;
+    survey.set_strays_aside(&listed);
+    // What no header confirms must leave room for numbers to come.
     let next_number = listed
         .iter()
         .filter_map(|(name, _)| name::used_number_of(name))
+        .filter(|number| *number <= name::NUMBER_MAX / 2)
         .chain(found.iter().map(|found| found.header.number))
         .max()
-        .map_or(0, |highest| highest.saturating_add(1));
+        .map_or(0, |highest| highest + 1);
+    if next_number > name::NUMBER_MAX {
+        let last = name::segment(name::NUMBER_MAX);
+        let cause = "is the last segment there can be (move it away to go on)";
+        return Err(Error::found(disk.path(&last), cause));
+    }
     for unreadable in &unreadable {
         survey.set_aside(&unreadable.name, &unreadable.cause);
     }

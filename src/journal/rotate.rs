@@ -19,6 +19,10 @@ use crate::stamp::{Anchor, Stamp};
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+/// Files that are removed in one turn at the most: no hit waits for what has piled up.
+const REMOVALS_MAX: usize = 64;
+/// Files of refused hits that may fail to be removed in one turn before the others wait.
+const FAILURES_MAX: usize = 16;
 /// Live segments at the most: half of the keys, so that no key comes round while it is in use.
 const SEGMENT_COUNT_MAX: usize = 1 << 15;
 
@@ -52,23 +56,27 @@ impl<D: Disk> Journal<D> {
         let name = name::segment(active.at.number);
         if active.at.count == 0 {
             // Nothing was ever in it. If it cannot be removed, recovery will find it blank.
-            let _blank = active.file.set_len(0);
-            self.remove_or_remember(active.at.number);
+            let _blank = active.file.shorten(0);
+            if self.disk.check(&name, Some(active.id), 0).is_ok() {
+                self.remove_or_remember(active.at.number);
+            }
             return;
         }
         if active.tail || active.spoilt {
             // A tail that stays fails its check under this segment's key, or lies behind the next
             // header's sequence number: cutting it off saves space, and is no promise.
             let kept_bytes = offset_of(active.at.count);
-            let is_left = active.file.set_len(kept_bytes).is_err();
+            let is_left = active.file.shorten(kept_bytes).is_err();
             if is_left && active.spoilt {
                 let number = active.at.number;
                 self.leftover.push(Leftover { number, kept_bytes });
             }
         }
+        self.last_sealed = Some((active.at.number, active.id, offset_of(active.at.stored)));
         self.sealed.push_back(active.at);
         if self.keep_unsynced && self.synced_end < active.at.end() {
-            self.unsynced.push((name, active.file));
+            let bytes = offset_of(active.at.stored);
+            self.unsynced.push((name, active.file, bytes));
         }
     }
 
@@ -92,6 +100,9 @@ impl<D: Disk> Journal<D> {
             })?,
         };
         self.next_number += 1;
+        let id = file
+            .id()
+            .map_err(|cause| Error::io("look at", self.disk.path(&name), cause))?;
         self.names_changed = true;
         let epoch = Stamp::default();
         let at = Segment {
@@ -105,6 +116,8 @@ impl<D: Disk> Journal<D> {
         self.active = Some(Active {
             at,
             file: Arc::new(file),
+            id,
+            checked: 0,
             begun: false,
             tail,
             spoilt: false,
@@ -142,11 +155,13 @@ impl<D: Disk> Journal<D> {
             return None;
         }
         self.retired.clear();
-        let opened = self.disk.open(&to);
-        if opened.is_err() {
+        // A snapshot made of hard links shares the file and must stay as it is.
+        let opened = self.disk.open(&to).ok();
+        let opened = opened.filter(|file| file.is_linked_elsewhere().is_ok_and(|linked| !linked));
+        if opened.is_none() {
             self.remove_or_remember(number);
         }
-        opened.ok()
+        opened
     }
 
     /// When the oldest sealed segment may be given up, as the cutoff that has to come: with the first
@@ -164,6 +179,10 @@ impl<D: Disk> Journal<D> {
     /// Gives up every sealed segment that `cutoff` has left behind. The newest of them is kept as the
     /// spare.
     pub fn retire(&mut self, cutoff: Stamp) {
+        // What lies under the names of our files may be somebody else's.
+        if self.misplaced {
+            return;
+        }
         while self.given_up_at().is_some_and(|begins| begins <= cutoff)
             && let Some(oldest) = self.sealed.pop_front()
         {
@@ -175,14 +194,38 @@ impl<D: Disk> Journal<D> {
         }
         // Oldest first, and none before its predecessor is gone: what a restart finds is then always
         // without a gap.
-        while let [oldest, _, ..] = *self.retired.make_contiguous()
-            && oldest.end() < self.pinned_end
-        {
-            match self.disk.remove(&name::segment(oldest.number)) {
-                Err(cause) if cause.kind() != ErrorKind::NotFound => break,
-                _ => self.retired.pop_front(),
+        for _ in 0..REMOVALS_MAX {
+            let [oldest, _, ..] = *self.retired.make_contiguous() else {
+                break;
             };
+            if oldest.end() >= self.pinned_end {
+                break;
+            }
+            let name = name::segment(oldest.number);
+            match self.disk.remove(&name) {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                    // A directory that is away is told as such.
+                    if self.disk.is_in_place().is_ok() {
+                        let error = Error::io("remove", self.disk.path(&name), cause);
+                        self.removal_failure = Some(error.to_string());
+                    }
+                    break;
+                }
+                _ => {
+                    self.retired.pop_front();
+                    self.removal_failure = None;
+                }
+            }
         }
+    }
+
+    /// How many files should be gone and could not be removed, and why; nothing if there is none.
+    #[must_use]
+    pub fn unremovable(&self) -> Option<(usize, &str)> {
+        let cause = self.removal_failure.as_deref()?;
+        // The newest is kept as the spare.
+        let count = self.retired.len().saturating_sub(1) + self.leftover.len();
+        (count > 0).then_some((count, cause))
     }
 
     /// Removes a file that nothing counts in; if that fails it is tried again.
@@ -199,15 +242,34 @@ impl<D: Disk> Journal<D> {
     /// Removes and cuts off what could not be before; says whether nothing of it is left.
     pub(super) fn is_rid_of_leftover(&mut self) -> bool {
         let disk = &self.disk;
+        let mut failures = 0;
+        let mut failure = None;
         let is_left = |it: &Leftover| {
+            if failures >= FAILURES_MAX {
+                return true;
+            }
             let name = name::segment(it.number);
             let done = match it.kept_bytes {
                 0 => disk.remove(&name),
-                bytes => disk.open(&name).and_then(|file| file.set_len(bytes)),
+                bytes => disk.open(&name).and_then(|file| file.shorten(bytes)),
             };
-            done.is_err_and(|cause| cause.kind() != ErrorKind::NotFound)
+            match done {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                    failures += 1;
+                    if failure.is_none() && disk.is_in_place().is_ok() {
+                        let error = Error::io("remove", disk.path(&name), cause);
+                        failure = Some(error.to_string());
+                    }
+                    true
+                }
+                _ => false,
+            }
         };
+        let had = self.leftover.len();
         self.leftover.retain(is_left);
+        if had > 0 {
+            self.removal_failure = failure;
+        }
         self.leftover.is_empty()
     }
 

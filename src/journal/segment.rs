@@ -7,12 +7,17 @@
 //! Must not know of other segments. Invariant: stamps never decrease with the position.
 
 use super::disk::{Disk, DiskFile};
-use super::name;
 use super::record::{self, HEADER_BYTES, Key, RECORD_BYTES};
+use super::{TURN_HITS_MAX, name};
 use crate::error::{Error, Result};
 use crate::stamp::Stamp;
 use std::io;
 
+/// A segment is sealed at this many bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// The most records of a segment: it is full, and one turn more. What lies behind in its file was put
+/// there by somebody else and is never read.
+pub const RECORDS_MAX: u64 = SEGMENT_BYTES_MAX / RECORD_BYTES as u64 + TURN_HITS_MAX as u64;
 /// How many records are read at once.
 pub const CHUNK_RECORDS: usize = 512;
 /// Interrupted calls in a row that are taken up again before giving up.
@@ -148,10 +153,15 @@ pub const fn offset_of(index: u64) -> u64 {
     HEADER_BYTES as u64 + index * RECORD_BYTES as u64
 }
 
-/// The whole records in a file of `bytes`.
+/// The whole records in a file of `bytes`, as far as it may be a segment.
 #[must_use]
 pub const fn records_in(bytes: u64) -> u64 {
-    bytes.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES as u64
+    let records = bytes.saturating_sub(HEADER_BYTES as u64) / RECORD_BYTES as u64;
+    if records < RECORDS_MAX {
+        records
+    } else {
+        RECORDS_MAX
+    }
 }
 
 /// How far the valid records of a segment reach.

@@ -14,6 +14,9 @@ use super::segment::{Scan, read_full, records_in, scan};
 use crate::error::{Error, Result};
 use std::io;
 
+/// The most hits that a journal can have had: a million a second for 2 200 years.
+const SEQUENCE_MAX: u64 = 1 << 56;
+
 /// Whose directory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -94,12 +97,36 @@ pub fn list<D: Disk>(disk: &D) -> Result<Vec<(String, u64)>> {
     let mut listed = disk
         .list()
         .map_err(|cause| Error::io("list", disk.path(""), cause))?;
-    listed.retain(|(name, _)| name::used_number_of(name).is_some());
+    listed.retain(|(name, _)| name::role(name) == name::Role::Segment);
     listed.sort();
     Ok(listed)
 }
 
+/// What of a header cannot be, though its check is right: what follows would leave no numbers.
+fn impossible(header: &Header) -> Option<String> {
+    let checks = [
+        ("number", header.number, name::NUMBER_MAX),
+        ("sequence", header.sequence, SEQUENCE_MAX),
+    ];
+    let found = checks.iter().find(|(_, found, most)| found > most);
+    found.map(|(what, found, most)| {
+        format!("{what} {found} is impossible, at most {most} is allowed")
+    })
+}
+
 impl<D: Disk> Survey<'_, D> {
+    /// Sets aside what has the name of a segment whose number is impossible, whatever is in it.
+    pub fn set_strays_aside(&mut self, listed: &[(String, u64)]) {
+        let strays = listed.iter().filter(|(name, _)| name::is_impossible(name));
+        for (name, _) in strays {
+            let most = name::segment(name::NUMBER_MAX);
+            self.set_aside(
+                name,
+                &format!("its number is impossible, the last one is {most}"),
+            );
+        }
+    }
+
     /// The error of an operation on the file `name`.
     pub fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error {
         let path = self.disk.path(name);
@@ -128,6 +155,9 @@ impl<D: Disk> Survey<'_, D> {
             let mut header = [0; HEADER_BYTES];
             read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
             let (cause, bears) = match Header::decode(&header) {
+                Ok(header) if impossible(&header).is_some() => {
+                    (impossible(&header).unwrap_or_default(), None)
+                }
                 Ok(header) if header.number == number => {
                     found.push(Found::new(header, name.clone(), *bytes));
                     continue;

@@ -7,13 +7,15 @@
 //!
 //! Must not know who waits. Invariant: a job covers nothing it has not synced.
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, cannot_sync_names};
 use super::segment::offset_of;
 use super::{Journal, Segment, name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
+use crate::stamp::Stamp;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// When records are forced to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +35,14 @@ pub enum SyncPolicy {
 #[derive(Debug)]
 pub struct SyncJob<D: Disk> {
     pub(super) disk: Arc<D>,
-    /// Files with unsynced records, and what people call them.
-    pub(super) files: Vec<(String, Arc<D::File>)>,
+    /// Files with unsynced records, what people call them, and how many bytes they have at least.
+    pub(super) files: Vec<(String, Arc<D::File>, u64)>,
     /// Names of files that were not kept open.
     pub(super) closed: Vec<String>,
     /// Whether names changed since the last sync.
     pub(super) names: bool,
+    /// Whether it was said that this file system cannot sync names.
+    pub(super) names_unsynced: Arc<AtomicBool>,
     pub(super) covers: u64,
 }
 
@@ -60,7 +64,11 @@ impl<D: Disk> SyncJob<D> {
         };
         // What is on the device and cannot be found there is not safe.
         self.disk.is_in_place().map_err(failed(""))?;
-        for (name, file) in &self.files {
+        for (name, file, bytes) in &self.files {
+            let checked = file
+                .id()
+                .and_then(|id| self.disk.check(name, Some(id), *bytes));
+            checked.map_err(failed(name))?;
             file.sync().map_err(failed(name))?;
         }
         for name in &self.closed {
@@ -71,9 +79,29 @@ impl<D: Disk> SyncJob<D> {
             }
         }
         if self.names {
-            self.disk.sync().map_err(failed(""))?;
+            self.sync_names()?;
         }
         Ok(())
+    }
+
+    /// Forces names to the device, where the file system can do that. Some network and shared ones
+    /// cannot, and what they do is then all that there is: the files themselves are synced.
+    fn sync_names(&self) -> Result<()> {
+        let path = || self.disk.path("");
+        match self.disk.sync() {
+            Err(cause) if cannot_sync_names(&cause) => {
+                if !self.names_unsynced.swap(true, Ordering::Relaxed) {
+                    log::warn!(
+                        "{}: this file system cannot sync a directory ({}): files are synced, but a \
+                         power cut may take new ones away",
+                        path(),
+                        io_text(&cause)
+                    );
+                }
+                Ok(())
+            }
+            synced => synced.map_err(|cause| Error::io("sync", path(), cause)),
+        }
     }
 }
 
@@ -98,7 +126,8 @@ impl<D: Disk> Journal<D> {
         let closed = self.closed_unsynced();
         let mut files = std::mem::take(&mut self.unsynced);
         if let Some(active) = self.active.as_ref().filter(|active| active.at.count > 0) {
-            files.push((name::segment(active.at.number), Arc::clone(&active.file)));
+            let name = name::segment(active.at.number);
+            files.push((name, Arc::clone(&active.file), offset_of(active.at.stored)));
         }
         let names = std::mem::take(&mut self.names_changed);
         Some(SyncJob {
@@ -106,6 +135,7 @@ impl<D: Disk> Journal<D> {
             files,
             closed,
             names,
+            names_unsynced: Arc::clone(&self.names_unsynced),
             covers: self.end,
         })
     }
@@ -132,8 +162,10 @@ impl<D: Disk> Journal<D> {
     }
 
     /// A job has failed, and its hits were answered: everything written so far is suspect and is
-    /// never synced again, its segment is sealed, and the next turn begins a new one.
+    /// never synced again, its segment is sealed, and the next turn begins a new one, if it finds the
+    /// files in their places.
     pub fn suspect(&mut self) {
+        self.look_due = Stamp::MIN;
         self.seal();
         self.unsynced.clear();
         self.synced_end = self.end;
@@ -142,6 +174,7 @@ impl<D: Disk> Journal<D> {
     /// A job has failed, and nobody was answered since `synced_end`: everything behind it is
     /// refused. The next header's sequence number cuts it off.
     pub fn refuse_unsynced(&mut self) {
+        self.look_due = Stamp::MIN;
         self.seal();
         self.unsynced.clear();
         self.end = self.synced_end;

@@ -167,9 +167,18 @@ pub fn page(operator: &Operator, now: Anchor) -> Result<Page, String> {
         text.labelled("errors_total", "kind", kind, count);
     }
     text.gauge(
+        "unremovable_files",
+        "Files that should be gone and could not be removed.",
+        status.unremovable_count,
+    );
+    text.gauge(
         "ready",
-        "Whether hits are counted and the sync policy is kept.",
-        u8::from(status.refusing.is_none() && status.sync_failure.is_none()),
+        "Whether hits are counted, the sync policy is kept and retired files go.",
+        u8::from(
+            status.refusing.is_none()
+                && status.sync_failure.is_none()
+                && status.piling_up.is_none(),
+        ),
     );
     text.head("build_info", "gauge", "The build, as labels; always 1.");
     text.labelled("build_info", "version", env!("CARGO_PKG_VERSION"), 1);

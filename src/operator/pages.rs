@@ -121,8 +121,12 @@ fn reasons(status: &Status, draining: bool) -> Vec<String> {
         .sync_failure
         .iter()
         .map(|cause| format!("sync failing: {cause}"));
+    let files = status
+        .piling_up
+        .iter()
+        .map(|cause| format!("files piling up: {cause}"));
     let draining = draining.then(|| "draining: the server is about to end".to_owned());
-    disk.chain(sync).chain(draining).collect()
+    disk.chain(sync).chain(files).chain(draining).collect()
 }
 
 pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {

@@ -259,7 +259,7 @@ fn directories_that_no_server_ever_had_are_refused_by_every_tool() {
             let shown = directory.path().display();
             assert_eq!(
                 said,
-                format!("tallyd: {shown}: no journal of tallyd is in it\n")
+                format!("tallyd: {shown}: not a tallyd data directory: no segment is in it\n")
             );
         }
         let file = foreign.path().join("a.txt").display().to_string();

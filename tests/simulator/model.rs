@@ -429,6 +429,8 @@ impl Expected {
             segment_count: given.segment_count,
             recovered_count: given.recovered_count,
             journal_bytes: given.journal_bytes,
+            unremovable_count: given.unremovable_count,
+            piling_up: given.piling_up.clone(),
             oldest: given.oldest,
             complete_after: given.complete_after,
             meters: given.meters.clone(),

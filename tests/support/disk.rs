@@ -13,7 +13,7 @@ use super::seed::Chance;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tallyd::journal::disk::{Disk, DiskFile};
+use tallyd::journal::disk::{Disk, DiskFile, FileId};
 
 /// What a device writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -357,6 +357,16 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn check(&self, name: &str, id: Option<FileId>, bytes: u64) -> io::Result<()> {
+        let state = self.lock();
+        let inode = state.find(name)?;
+        let is_same = id.is_none_or(|id| id == FileId(0, inode as u64));
+        if is_same && state.inodes[inode].content.len() as u64 >= bytes {
+            return Ok(());
+        }
+        Err(io::Error::other("the file was replaced or truncated"))
+    }
+
     fn path(&self, name: &str) -> String {
         format!("sim/{name}")
     }
@@ -371,6 +381,10 @@ impl SimFile {
 }
 
 impl DiskFile for SimFile {
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId(0, self.inode as u64))
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|inode, faults| {
             faults.meet(Op::Read)?;

@@ -11,11 +11,14 @@ use super::seed::Chance;
 use std::io;
 use std::panic::resume_unwind;
 
+pub const EPERM: i32 = 1;
 pub const EINTR: i32 = 4;
 pub const EIO: i32 = 5;
+pub const EINVAL: i32 = 22;
 pub const EMFILE: i32 = 24;
 pub const ENOSPC: i32 = 28;
 pub const EROFS: i32 = 30;
+pub const EOPNOTSUPP: i32 = 95;
 
 /// One operation of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Owns what a simulated disk cannot show. Must not know of segments' contents. Invariant: each test has a
 //! directory of its own.
 
+use super::files::unless_gone;
 use super::*;
 
 fn root() -> tempfile::TempDir {
@@ -108,9 +109,19 @@ fn directory_of_somebody_else_is_only_read() {
     let root = root();
     let path = root.path();
     fs::write(path.join("foreign"), b"123").expect("a file");
-    let error = ReadDisk::open(path).expect_err("nothing in it is ours");
-    assert!(error.to_string().ends_with("no journal of tallyd is in it"));
-    for ours in [name::LOCK, &name::segment(3)] {
+    let refused = || {
+        let error = ReadDisk::open(path).expect_err("nothing in it is ours");
+        assert!(error.to_string().contains("not a tallyd data directory"));
+    };
+    refused();
+    // Many programs call a file so.
+    fs::write(path.join(name::LOCK), b"1").expect("a file");
+    refused();
+    fs::remove_file(path.join("foreign")).expect("a removal");
+    ReadDisk::open(path).expect("a journal without a hit");
+    fs::write(path.join("foreign"), b"123").expect("a file");
+    fs::remove_file(path.join(name::LOCK)).expect("a removal");
+    for ours in [&name::segment(2), &name::segment(3)] {
         fs::write(path.join(ours), b"1234").expect("a file");
         let disk = ReadDisk::open(path).expect("a journal");
         let mut listed = Disk::list(&disk).expect("files");
@@ -150,12 +161,21 @@ fn trial_is_in_the_data_directory_or_above_it_and_goes_with_all_that_is_in_it() 
         drop(scratch);
         assert!(!at.exists());
         let scratch = Scratch::open(&data).expect("a place");
-        assert!(at.is_dir());
+        let next = scratch.path().to_owned();
+        assert!(next.is_dir() && next != at, "each has a name of its own");
         scratch.remove().expect("a removal");
-        assert!(!at.exists());
+        assert!(!next.exists());
+        // What is put in its place is somebody else's.
         let scratch = Scratch::open(&data).expect("a place");
+        let replaced = scratch.path().to_owned();
+        fs::rename(&replaced, &at).expect("a move");
+        fs::create_dir(&replaced).expect("a directory");
+        scratch
+            .remove()
+            .expect_err("it is not the one that was created");
+        assert!(replaced.exists());
+        fs::remove_dir(&replaced).expect("a removal");
         fs::remove_dir(&at).expect("a removal");
-        scratch.remove().expect_err("it was gone");
         fs::create_dir_all(&data).expect("a directory");
     }
     let file = data.join("file");
@@ -166,18 +186,26 @@ fn trial_is_in_the_data_directory_or_above_it_and_goes_with_all_that_is_in_it() 
 }
 
 #[test]
-fn what_a_killed_trial_has_left_goes_and_what_lives_stays() {
+fn trial_removes_nothing_that_it_has_not_created() {
     let root = root();
-    let [dead, living, other] =
-        ["tallyd-clock-1", "tallyd-clock-2", "clock-3"].map(|name| root.path().join(name));
-    for left in [&dead, &living, &other] {
-        drop(RealDisk::open(&left.join("always")).expect("a directory"));
+    let others = ["tallyd-clock-1", "tallyd-clock-notes", "clock-3"];
+    let others = others.map(|name| root.path().join(name));
+    for other in &others {
+        drop(RealDisk::open(&other.join("always")).expect("a directory"));
     }
-    let held = RealDisk::open(&living.join("never")).expect("a directory");
-    let scratch = Scratch::open(root.path()).expect("a place");
-    assert!(!dead.exists() && living.exists() && other.exists());
-    drop(held);
-    scratch.remove().expect("a removal");
     drop(Scratch::open(root.path()).expect("a place"));
-    assert!(!living.exists() && other.exists());
+    for other in &others {
+        assert!(other.join("always/lock").exists(), "{}", other.display());
+    }
+    assert_eq!(list(root.path()).expect("files").len(), others.len());
+}
+
+#[test]
+fn directory_that_cannot_be_synced_is_told_from_one_that_fails() {
+    for errno in [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS] {
+        assert!(cannot_sync_names(&errno.into()), "{errno:?}");
+    }
+    for errno in [Errno::IO, Errno::NOSPC, Errno::ACCESS, Errno::ROFS] {
+        assert!(!cannot_sync_names(&errno.into()), "{errno:?}");
+    }
 }
