@@ -82,6 +82,12 @@ const fn days_before(year: u32) -> u32 {
     past * 365 + past / 4 - past / 100 + past / 400
 }
 
+/// A number with its noun: `1 hit`, `2 hits`.
+#[must_use]
+pub fn many(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Writes instants one behind the other. Within a second only the digits behind the point change,
 /// which makes it a tenth of the work.
 #[derive(Debug, Default)]
