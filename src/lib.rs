@@ -48,16 +48,17 @@
 //! |---|---|
 //! | main | error, inspect, options, report, serve |
 //! | options | error, front, journal, notation, stamp |
-//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, stamp, supervise |
-//! | supervise | error |
+//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, report, signals, stamp, supervise |
+//! | supervise | error, notation |
+//! | signals | error |
 //! | inspect | clock, error, fields, journal, notation, options, stamp, window |
-//! | report | clock, notation |
+//! | report | clock, error, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | operator | clock, fields, front, hit, meter, notation, stamp |
 //! | alarm | error |
 //! | hit | handoff, meter, stamp |
 //! | handoff | |
-//! | funnel | clock, error, hit, journal, stamp, window |
+//! | funnel | clock, error, hit, journal, notation, stamp, window |
 //! | window | error, journal, stamp |
 //! | clock | error, stamp |
 //! | notation | stamp |
@@ -86,6 +87,7 @@
 
 pub mod options;
 pub mod serve;
+pub mod signals;
 pub mod supervise;
 
 pub mod inspect;

@@ -9,7 +9,19 @@ use tallyd::{error, inspect, report, serve};
 
 fn main() -> ExitCode {
     report::start();
-    let command = match options::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
+    let parsed = options::parse(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    // A command of the shell waits for its reader; a server never does.
+    if !matches!(parsed, Ok(Command::Print(_) | Command::Inspect(_)))
+        && let Err(error) = report::start_queue()
+    {
+        return failed(&error, 1);
+    }
+    if !matches!(parsed, Ok(Command::Print(_))) {
+        for warning in options::unknown_variables(std::env::vars_os()) {
+            log::warn!("{warning}");
+        }
+    }
+    let command = match parsed {
         Ok(command) => command,
         Err(error) => return failed(&error, 2),
     };
@@ -24,13 +36,17 @@ fn main() -> ExitCode {
         },
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            report::flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => failed(&error, 1),
     }
 }
 
 fn failed(error: &error::Error, code: u8) -> ExitCode {
     // With nobody to read it, the exit code still tells.
-    let _unread = writeln!(std::io::stderr(), "tallyd: {error}");
+    report::error(error);
+    report::flush();
     ExitCode::from(code)
 }

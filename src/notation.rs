@@ -206,6 +206,12 @@ fn digits(text: &str) -> Option<i64> {
     is_number.then(|| text.parse().unwrap_or(i64::MAX))
 }
 
+/// A number with its noun: `1 hit`, `2 hits`.
+#[must_use]
+pub fn many(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Writes instants one behind the other. Within a second only the digits behind the point change,
 /// which makes it a tenth of the work.
 #[derive(Debug, Default)]

@@ -1,11 +1,14 @@
 //! Open, bind, spawn, shut down, in that order.
 //!
-//! Owns the life of a server: the journal is recovered before the port is bound, so that whoever can
-//! connect gets a right answer; the fronts stop before the funnel, and the funnel before the syncs,
-//! so that what was answered is on the device when the process ends.
+//! Owns the life of a server. A journal that is there already is locked first, so that a second server on it is
+//! told who holds it. Then both listeners are bound, and only then is anything created or changed on disk: a
+//! failed bind leaves nothing behind. A client that connects meanwhile is answered once the journal is
+//! recovered. The fronts stop before the funnel, and the funnel before the syncs, so that what was answered is on
+//! the device when the process ends.
 //!
-//! Threads: the workers, the funnel, the syncs, and this one, which waits for a signal or an alarm, and
-//! meanwhile asks the funnel as often as a supervisor wants to hear that all is well.
+//! Threads: the workers, the funnel, the syncs, the log's writer, and this one, which waits for a signal or an
+//! alarm, and meanwhile asks the funnel as often as a supervisor wants to hear that all is well. One more
+//! writes the start line, and ends when standard output has taken it.
 //!
 //! Must not know how hits are counted. Invariant: however this returns, the journal is closed.
 
@@ -18,25 +21,28 @@ use crate::front::gauges::Gauges;
 use crate::funnel::{Funnel, Settings};
 use crate::hit::{self, Answer, Ask, Inlet, Message};
 use crate::journal::disk::{Disk, RealDisk};
-use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy};
-use crate::notation::duration;
+use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy, name};
+use crate::notation::{duration, many};
 use crate::operator::{Facts, Operator};
 use crate::options::Options;
+use crate::report;
+use crate::signals;
 use crate::stamp::MILLISECOND_NS;
 use crate::supervise::{Supervisor, take_sockets};
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::flag;
-use signal_hook::low_level::pipe;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Serves until TERM or INT.
+/// How long the end waits for standard output to take the start line.
+const PRINT_MAX: Duration = Duration::from_millis(100);
+/// Findings that are logged before the log's writer is waited for.
+const FINDINGS_BURST: usize = 32;
+
+/// Serves until a signal that drains.
 ///
 /// # Errors
 /// Something could not be opened, bound or started; a thread could not go on; or the last sync
@@ -45,7 +51,7 @@ pub fn serve(options: &Options) -> Result<()> {
     let began = SystemClock.now();
     let sockets = take_sockets()?;
     let supervisor = Supervisor::from_environment();
-    let (mut woken, waker) = catch_signals()?;
+    let (mut woken, waker) = signals::catch()?;
     let (causes, alarms) = bounded(1);
     let alarm = Alarm::new(move |cause| {
         // The first cause is the one that matters.
@@ -61,12 +67,11 @@ pub fn serve(options: &Options) -> Result<()> {
         policy: options.sync,
         limits: Limits::for_window(options.window_ns),
     };
-    let disk = RealDisk::open(&options.data)?;
-    let (funnel, recovered) =
-        Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
-    for finding in &recovered.findings {
-        log::warn!("{finding}");
-    }
+    // The lock file of a journal says whose it is, whatever else may be wrong.
+    let is_there = options.data.join(name::LOCK).exists();
+    let locked = is_there
+        .then(|| RealDisk::open(&options.data))
+        .transpose()?;
     let is_handed_over = sockets.hits.is_some();
     let (listener, address) = open_door(sockets.hits, &options.listen)?;
     let door = match (sockets.operator, &options.operator) {
@@ -78,7 +83,19 @@ pub fn serve(options: &Options) -> Result<()> {
         (None, None) => None,
     };
     let operator_address = door.as_ref().map(|(_, address)| *address);
+    let disk = locked.map_or_else(|| RealDisk::open(&options.data), Ok)?;
+    let (funnel, recovered) =
+        Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
+    log_findings(&recovered.findings);
 
+    let (start_lines, lines) = bounded::<String>(1);
+    let (printing, printed) = bounded::<()>(0);
+    alarm.spawn("stdout", move || {
+        if let Ok(line) = lines.recv() {
+            report::print(&line);
+        }
+        drop(printing);
+    })?;
     let (inlet, messages) = hit::channel();
     let sync_inlet = inlet.clone();
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
@@ -123,8 +140,7 @@ pub fn serve(options: &Options) -> Result<()> {
         }
         let line = start_line(options, &place, &recovered, &inlet);
         let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
-        // Nobody may be listening to standard output; that keeps no server from serving.
-        let _unheard = writeln!(std::io::stdout(), "{line}, in {took_ms:.1} ms");
+        let _gone = start_lines.send(format!("{line}, in {took_ms:.1} ms"));
         supervisor.tell(&format!("READY=1\nSTATUS={line}"));
         while is_quiet(&mut woken, supervisor.period()) {
             give_sign_of_life(&supervisor, &inlet, options.window_ns);
@@ -132,11 +148,13 @@ pub fn serve(options: &Options) -> Result<()> {
         supervisor.tell("STOPPING=1\nSTATUS=answering what is under way");
     }
 
+    drop(start_lines);
     let started = front.map(|front| front.stop());
     let _gone = inlet.send(Message::Stop);
     let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
     drop(inlet);
     let _alarm_was_raised = syncing.join();
+    let _given_up = printed.recv_timeout(PRINT_MAX);
     started?;
     closed?;
     alarms
@@ -150,7 +168,8 @@ pub fn give_sign_of_life(supervisor: &Supervisor, inlet: &Inlet, window_ns: u64)
     if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
         let (tally, window) = (status.tally, duration(window_ns));
         supervisor.tell(&format!(
-            "WATCHDOG=1\nSTATUS={tally} hits in the last {window}"
+            "WATCHDOG=1\nSTATUS={} in the last {window}",
+            many(tally, "hit")
         ));
     }
 }
@@ -180,25 +199,15 @@ fn is_quiet(woken: &mut UnixStream, period: Option<Duration>) -> bool {
     }
 }
 
-/// A pipe that TERM and INT write to, and its other end for whoever else has to wake its reader. The
-/// first signal is waited for, a second ends the process at once.
-fn catch_signals() -> Result<(UnixStream, UnixStream)> {
-    let failed = |cause| Error::io("catch", "signals", cause);
-    let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping)).map_err(failed)?;
-        flag::register(signal, Arc::clone(&stopping)).map_err(failed)?;
+/// Logs what recovery has found, no faster than it is written, unless nothing is.
+fn log_findings(findings: &[String]) {
+    let mut is_read = true;
+    for burst in findings.chunks(FINDINGS_BURST) {
+        for finding in burst {
+            log::warn!("{finding}");
+        }
+        is_read = is_read && report::flush();
     }
-    // A file at its size limit is to be an error of that write and not the end of the process.
-    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(failed)?;
-    let (woken, waker) = UnixStream::pair().map_err(failed)?;
-    for signal in [SIGTERM, SIGINT] {
-        let waker = waker.try_clone().map_err(failed)?;
-        pipe::register(signal, waker).map_err(failed)?;
-    }
-    // An alarm must not block.
-    waker.set_nonblocking(true).map_err(failed)?;
-    Ok((woken, waker))
 }
 
 /// The one place where anything waits for the device while hits are served.
@@ -217,11 +226,10 @@ fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
 
 fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inlet) -> String {
     let window = duration(options.window_ns);
-    let hit_count = recovered.hit_count();
     let mut line = format!(
-        "listening on {place}, data in {}, recovered {hit_count} hit{}",
+        "listening on {place}, data in {}, recovered {}",
         options.data.display(),
-        if hit_count == 1 { "" } else { "s" }
+        many(recovered.hit_count(), "hit")
     );
     if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
         let estimated = if status.estimated { ", estimated" } else { "" };
@@ -231,7 +239,8 @@ fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inl
         ));
     }
     if recovered.trimmed_bytes > 0 {
-        line.push_str(&format!(", trimmed {} torn bytes", recovered.trimmed_bytes));
+        let torn = many(recovered.trimmed_bytes, "torn byte");
+        line.push_str(&format!(", trimmed {torn}"));
     }
     line
 }

@@ -9,6 +9,7 @@
 //! whose purpose is not clear ends the start.
 
 use crate::error::{Error, Result, io_text};
+use crate::notation::many;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use std::env;
@@ -89,7 +90,7 @@ fn purposes(names: &str, count: usize) -> Result<Vec<Purpose>> {
         }
     }
     if found.len() < count {
-        let cause = format!("{} names for {count} sockets", found.len());
+        let cause = format!("{} for {count} sockets", many(found.len() as u64, "name"));
         return Err(Error::found("LISTEN_FDNAMES", cause));
     }
     Ok(found)
@@ -149,9 +150,16 @@ impl Supervisor {
 
     /// Tells it `news`: lines such as `READY=1`.
     pub fn tell(&self, news: &str) {
-        if let Some((socket, address)) = &self.line
-            && let Err(cause) = socket.send_to_addr(news.as_bytes(), address)
-        {
+        let Some((socket, address)) = &self.line else {
+            return;
+        };
+        let send = || socket.send_to_addr(news.as_bytes(), address);
+        let sent = send().or_else(|cause| match cause.kind() {
+            // By a signal, which a socket with a timeout is not spared.
+            io::ErrorKind::Interrupted => send(),
+            _ => Err(cause),
+        });
+        if let Err(cause) = sent {
             log::warn!("cannot notify the supervisor: {}", io_text(&cause));
         }
     }
@@ -209,7 +217,7 @@ mod tests {
                 2,
                 "LISTEN_FDNAMES: 'else' is not one of hits and operator, each once",
             ),
-            ("hits", 2, "LISTEN_FDNAMES: 1 names for 2 sockets"),
+            ("hits", 2, "LISTEN_FDNAMES: 1 name for 2 sockets"),
         ] {
             assert_eq!(said(names, count), Err(message.to_owned()));
         }

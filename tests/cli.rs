@@ -88,6 +88,161 @@ fn a_port_in_use_is_named() {
     assert_eq!(code, Some(1));
 }
 
+/// What is in `directory`, names and contents.
+fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, fs::read(entry.path()).unwrap_or_default())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_start_that_cannot_bind_creates_and_changes_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let here = tempfile::tempdir().expect("a directory");
+    let (empty, used) = (here.path().join("empty"), here.path().join("used"));
+    fs::create_dir(&empty).expect("a directory");
+    let server = Server::start(&used, &[]);
+    assert_eq!(hit(server.address), 1);
+    server.kill();
+    let before = contents(&used);
+    let none = here.path().join("none");
+    let deep = none.join("deeper/data");
+    for (listen, operator, cause) in [
+        (&*taken, "none", "address already in use"),
+        ("127.0.0.1:0", &*taken, "address already in use"),
+        ("192.0.2.1:0", "none", "cannot assign requested address"),
+        (
+            "127.0.0.1:0",
+            "192.0.2.1:0",
+            "cannot assign requested address",
+        ),
+        (
+            "no-such-host.invalid:0",
+            "none",
+            "failed to lookup address information",
+        ),
+        (
+            "127.0.0.1:0",
+            "no-such-host.invalid:0",
+            "failed to lookup address information",
+        ),
+    ] {
+        for data in [&none, &deep, &empty, &used] {
+            let data = data.to_str().expect("a path in UTF-8");
+            let flags = ["--listen", listen, "--operator", operator, "--data", data];
+            let (code, said) = run(&flags);
+            assert!(
+                said.starts_with("tallyd: cannot bind ") && said.contains(cause),
+                "{said}"
+            );
+            assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+        }
+        assert!(!none.exists(), "{listen} {operator}");
+        assert_eq!(contents(&empty), [], "{listen} {operator}");
+        // The process that has held the lock last is named in it.
+        let is_lock = |(name, _): &&(String, Vec<u8>)| name != "lock";
+        let (before, after) = (before.iter(), contents(&used));
+        assert!(
+            before.filter(is_lock).eq(after.iter().filter(is_lock)),
+            "{listen} {operator}"
+        );
+    }
+}
+
+#[test]
+fn a_second_server_by_the_same_command_is_told_who_has_the_journal() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path(), &[]);
+    let address = server.address.to_string();
+    let place = data.path().to_str().expect("a path in UTF-8");
+    let said = run(&["--listen", &address, "--operator", "none", "--data", place]);
+    let pid = server.pid().as_raw_nonzero();
+    let expected = format!("tallyd: {place}: data directory is in use by process {pid}\n");
+    assert_eq!(said, (Some(1), expected));
+    server.stop();
+}
+
+#[test]
+fn an_empty_variable_is_unset_for_server_and_tools() {
+    let data = tempfile::tempdir().expect("a directory");
+    let help = Command::new(TALLYD).arg("--help").output().expect("help");
+    let help = String::from_utf8(help.stdout).expect("text");
+    let names: Vec<&str> = help
+        .split(|letter: char| !letter.is_ascii_uppercase() && letter != '_')
+        .filter(|word| word.starts_with("TALLYD_"))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let mut command = Command::new(TALLYD);
+    command
+        .args(["--listen", "127.0.0.1:0", "--operator", "none", "--data"])
+        .arg(data.path())
+        .envs(names.iter().map(|name| (name, "")));
+    let server = Server::spawn(command);
+    assert!(server.start_line.contains("in the last 60s"));
+    assert_eq!(hit(server.address), 1);
+    assert_eq!(server.stop(), "");
+    let counted = Command::new(TALLYD)
+        .args(["count", "--window", "1h"])
+        .arg(data.path())
+        .envs(names.iter().map(|name| (name, "")))
+        .output()
+        .expect("it runs");
+    assert_eq!(
+        (&counted.stdout[..], &counted.stderr[..]),
+        (&b"1\n"[..], &b""[..]),
+        "{counted:?}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_none_of_ours_is_warned_of_by_server_and_tools() {
+    let here = tempfile::tempdir().expect("a directory");
+    let data = here.path().join("data");
+    let warning = "warn: TALLYD_WIDNOW: ignored, no such variable; did you mean TALLYD_WINDOW?\n";
+    let mut command = Command::new(TALLYD);
+    command
+        .args(["--listen", "127.0.0.1:0", "--operator", "none", "--data"])
+        .arg(&data)
+        .env("TALLYD_WIDNOW", "10s");
+    let server = Server::spawn(command);
+    assert_eq!(hit(server.address), 1);
+    let said = server.stop();
+    assert!(
+        said.ends_with(warning) && said.lines().count() == 1,
+        "{said}"
+    );
+    let place = data.to_str().expect("a path in UTF-8");
+    for (words, code) in [
+        (&["count", place][..], 0),
+        (&["dump", place], 0),
+        (&["verify", place], 0),
+        (&["plot", place], 0),
+        (&["clock", "--data", place, "--json"], 0),
+        (&["count", "--frob"], 2),
+        (&["--frob"], 2),
+    ] {
+        let mut command = Command::new(TALLYD);
+        let output = command.args(words).env("TALLYD_WIDNOW", "10s").output();
+        let output = output.expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert_eq!(said.matches(warning).count(), 1, "{words:?}: {said}");
+    }
+    for words in [&["--help"][..], &["-V"], &["man"], &["count", "--help"]] {
+        let mut command = Command::new(TALLYD);
+        let output = command.args(words).env("TALLYD_WIDNOW", "10s").output();
+        assert_eq!(output.expect("it runs").stderr, b"", "{words:?}");
+    }
+}
+
 #[test]
 fn a_file_in_place_of_the_directory_is_refused() {
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -192,7 +347,7 @@ fn a_full_disk_at_start_refuses_hits_until_there_is_room() {
         "{said}"
     );
     assert!(
-        lines[1].ends_with(" warn: counting again; 3 hits were refused so far"),
+        lines[1].ends_with(" info: counting again; 3 hits were refused so far"),
         "{said}"
     );
     let server = Server::start(data.path(), &[]);

@@ -99,7 +99,7 @@ fn kill_at_any_instant_loses_no_answered_hit() {
 #[test]
 fn stop_under_load_answers_what_it_counts_and_leaves_nothing_behind() {
     let data = tempfile::tempdir().expect("a directory");
-    let (mut sent, mut acked) = (0, 0);
+    let (mut sent, mut acked, mut before) = (0, 0, 0);
     for round in 1..=8_u64 {
         let front = if round % 4 < 2 { "pool" } else { "tiny-http" };
         let server = Server::start(data.path(), &["--front", front]);
@@ -109,11 +109,13 @@ fn stop_under_load_answers_what_it_counts_and_leaves_nothing_behind() {
         } else {
             Signal::INT
         };
+        let mut last = String::new();
         let ledger = load_until(server, 8, 300, |server| {
             server.signal(signal);
             let (status, said) = server.ended();
             assert!(status.success(), "{status}, said {said}");
-            assert_eq!(said, "");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            last = said;
         });
         sent += ledger.sent;
         acked += ledger.answers.len() as u64;
@@ -132,7 +134,53 @@ fn stop_under_load_answers_what_it_counts_and_leaves_nothing_behind() {
             "{acked} <= {tally} <= {sent}"
         );
         server.stop();
+        let counted = tally - 1 - before;
+        let stop =
+            format!(" info: stopped: counted {counted} hits in this run, all on stable storage\n");
+        assert!(last.ends_with(&stop), "{last}, not {stop}");
+        before = tally;
     }
+}
+
+#[test]
+fn the_stop_line_claims_no_more_than_is_known() {
+    let data = tempfile::tempdir().expect("a directory");
+    let last_line = |server: Server| {
+        server.signal(Signal::TERM);
+        let (status, said) = server.ended();
+        assert!(status.success(), "{status}, said {said}");
+        let (_, stop) = said.trim_end().rsplit_once("Z ").expect("an instant");
+        stop.to_owned()
+    };
+    let server = Server::start(data.path(), &[]);
+    assert_eq!(
+        last_line(server),
+        "info: stopped: counted 0 hits in this run"
+    );
+    for (tally, sync, durable) in [
+        (1, "always", ", all on stable storage"),
+        (2, "1s", ", all on stable storage"),
+        (
+            3,
+            "never",
+            ", handed to the kernel and synced once, at the stop",
+        ),
+    ] {
+        let server = Server::start(data.path(), &["--sync", sync]);
+        assert_eq!(hit(server.address), tally);
+        let stop = format!("info: stopped: counted 1 hit in this run{durable}");
+        assert_eq!(last_line(server), stop);
+    }
+    // A sync fails while the directory is away; that hit is counted all the same.
+    let aside = data.path().with_extension("aside");
+    let mut server = Server::start(data.path(), &["--sync", "300ms"]);
+    assert_eq!(hit(server.address), 4);
+    std::fs::rename(data.path(), &aside).expect("it is moved away");
+    server.hear("cannot sync ");
+    std::fs::rename(&aside, data.path()).expect("it is moved back");
+    let stop = last_line(server);
+    let failed = "warn: stopped: counted 1 hit in this run; a sync failed, so it may not be on stable storage";
+    assert_eq!(stop, failed);
 }
 
 #[test]

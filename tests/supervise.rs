@@ -176,13 +176,13 @@ fn follow_a_life(supervisor: &UnixDatagram, place: &str) {
         "{ready}"
     );
     assert_eq!(hit(server.address), 1);
-    let well = "WATCHDOG=1\nSTATUS=1 hits in the last 60s";
+    let well = "WATCHDOG=1\nSTATUS=1 hit in the last 60s";
     assert!((0..3000).any(|_| heard(supervisor) == well));
     #[cfg(target_os = "linux")]
     {
         let tasks = format!("/proc/{}/task", server.pid().as_raw_nonzero());
         let threads = std::fs::read_dir(tasks).expect("its threads").count();
-        assert_eq!(threads, 1 + 3, "one worker and three more");
+        assert_eq!(threads, 1 + 4, "one worker and four more");
     }
     assert_eq!(server.stop(), "");
     let last = loop {

@@ -7,11 +7,11 @@ counted. Invariant: only the process started here is ever signalled, by its id.
 import pathlib, re, select, signal, subprocess, sys, tempfile
 
 sys.dont_write_bytecode = True
-from tallyd import START_S, STOP_S, Failure, Tallyd, read, wait_until
+from tallyd import START_S, STOP_S, Failure, Tallyd, before_stop, read, wait_until
 
 LINE = re.compile(
     r"listening on [\d.]+:(\d+), data in .*, recovered (\d+) hits? \((\d+) in the last [^,)]+(, estimated)?\)"
-    r"(?:, trimmed (\d+) torn bytes)?, in ([\d.]+) ms"
+    r"(?:, trimmed (\d+) torn bytes?)?, in ([\d.]+) ms"
 )
 
 
@@ -50,7 +50,7 @@ class Life(Tallyd):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.said = super().log()
+        self.said = before_stop(super().log())
         self.stop()
         return self.process.returncode
 

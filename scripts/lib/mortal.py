@@ -9,12 +9,12 @@ Must not know why a life ends. What holds: nothing here writes to the directory.
 import binascii, os, pathlib, re, select, signal, struct, subprocess
 
 from load import now_ns
-from tallyd import START_S, STOP_S, Failure
+from tallyd import START_S, STOP_S, Failure, before_stop
 
 HEADER, RECORD = 64, 8
 LINE = re.compile(
     r"listening on [\d.]+:(\d+), data in .*, recovered (\d+) hits? "
-    r"\((\d+) in the last [^,)]*(, estimated)?\)(?:, trimmed (\d+) torn bytes)?"
+    r"\((\d+) in the last [^,)]*(, estimated)?\)(?:, trimmed (\d+) torn bytes?)?"
 )
 
 
@@ -42,8 +42,8 @@ class Life:
         self.is_estimated, self.trimmed = bool(found[4]), int(found[5] or 0)
 
     def said(self):
-        """Its lines on standard error."""
-        return self.log.read_text(errors="replace").strip()
+        """Its lines on standard error, without the one that reports a clean stop."""
+        return before_stop(self.log.read_text(errors="replace").strip())
 
     def kill(self, number=signal.SIGKILL):
         """Sends a signal and waits for the end; how it ended."""

@@ -184,6 +184,12 @@ def read(path):
         return ""
 
 
+def before_stop(log):
+    """The lines of a log without its last one, if that reports a clean stop."""
+    before, _, last = log.rpartition("\n")
+    return before if " info: stopped: counted " in last else log
+
+
 def split_reply(received):
     """Takes a complete reply with a length off `received`: status, body, rest; or nothing."""
     head, mark, rest = received.partition(b"\r\n\r\n")

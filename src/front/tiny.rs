@@ -272,7 +272,7 @@ impl<C: Clock> Worker<C> {
         }
         match self.shared.build() {
             Ok(_) => {
-                log::warn!("accepting connections again");
+                log::info!("accepting connections again");
                 // Whoever waits in the old servers is told to look for the new one.
                 for _ in 0..self.shared.announce.len() {
                     self.servers.iter().for_each(|server| server.unblock());

@@ -11,6 +11,7 @@
 
 mod answer;
 mod wall;
+mod words;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -20,11 +21,13 @@ use crate::hit::{
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
+use crate::notation::many;
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use crate::window::Window;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::time::Duration;
+use words::{log_stop, refused};
 
 const _: () = assert!(BATCH_HITS_MAX <= TURN_HITS_MAX, "a batch fits into a turn");
 
@@ -86,6 +89,8 @@ pub struct Funnel<D: Disk, C: Clock> {
     /// Whether hits are refused because of what was done to the files, which can be looked at again
     /// without a hit.
     misplaced: bool,
+    /// The position that the first hit of this run gets.
+    began: u64,
     /// What only grows, and why things are not as they should be.
     status: Status,
 }
@@ -128,6 +133,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             doubtful_until: recovered.doubtful_until,
             wall: wall::Watch::new(now),
             misplaced: false,
+            began: recovered.end,
             status: Status {
                 recovered_count: recovered.hit_count(),
                 damaged_count: recovered.damaged_count,
@@ -279,9 +285,9 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
     /// Hits are counted again: another line when it is over.
     fn accepting(&mut self) {
         if self.status.refusing.take().is_some() {
-            log::warn!(
-                "counting again; {} hits were refused so far",
-                self.status.refused_count
+            log::info!(
+                "counting again; {} so far",
+                refused(self.status.refused_count)
             );
         }
     }
@@ -398,20 +404,21 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 }
                 self.journal.synced(covers);
                 if self.status.sync_failure.take().is_some() {
-                    log::warn!("syncing again");
+                    log::info!("syncing again");
                 }
                 self.release(covers);
             }
             Err(cause) => {
                 self.status.meters.sync_failures += 1;
                 let unsynced = self.journal.end() - self.journal.synced_end();
-                let lost = match self.settings.policy {
-                    SyncPolicy::Always => "are refused for it",
+                let lost = match (self.settings.policy, unsynced) {
+                    (SyncPolicy::Always, 1) => "is refused for it",
+                    (SyncPolicy::Always, _) => "are refused for it",
                     _ => "may now be lost by a power cut",
                 };
                 // One line when it begins; another says when it is over.
                 if self.status.sync_failure.is_none() {
-                    log::error!("{cause}; {unsynced} hits {lost}");
+                    log::error!("{cause}; {} {lost}", many(unsynced, "hit"));
                 }
                 self.sync_failed(cause);
             }
@@ -480,15 +487,22 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             _ => self.journal.look_at_once(),
         };
         self.journal.close();
-        let Some(job) = self.journal.sync_job() else {
-            return looked;
-        };
-        let covers = job.covers();
-        let outcome = job.run();
-        match &outcome {
-            Ok(()) => self.synced(covers, Ok(())),
-            Err(error) => self.sync_failed(error.to_string()),
-        }
-        looked.and(outcome)
+        let outcome = self.journal.sync_job().map_or(Ok(()), |job| {
+            let covers = job.covers();
+            let outcome = job.run();
+            match &outcome {
+                Ok(()) => self.synced(covers, Ok(())),
+                Err(error) => self.sync_failed(error.to_string()),
+            }
+            outcome
+        });
+        let outcome = looked.and(outcome);
+        let is_synced = outcome.is_ok() && self.status.meters.sync_failures == 0;
+        log_stop(
+            self.journal.end() - self.began,
+            self.settings.policy,
+            is_synced,
+        );
+        outcome
     }
 }

@@ -6,7 +6,7 @@
 //! Must not know where counts come from. Invariant: no line is wider than the columns given, from
 //! [`COLUMNS_MIN`] on, and the words below the chart say what one bar is.
 
-use crate::notation::duration;
+use crate::notation::{duration, many};
 use std::fmt::Write;
 
 /// Narrower than this is no chart.
@@ -76,7 +76,7 @@ pub fn draw(chart: &Chart<'_>) -> String {
     let _infallible = writeln!(text, "{:label_width$}  {ago}{:gap$}now", "", "");
     let bar = duration(chart.step_ns.saturating_mul(merged as u64));
     let (of_all, of_bars) = (
-        format!("{sum} hits in {window}"),
+        format!("{} in {window}", many(sum, "hit")),
         format!("a bar is {bar}, {highest} at most"),
     );
     let joint = if of_all.len() + 2 + of_bars.len() > columns {
@@ -124,7 +124,7 @@ mod tests {
                 let sum: u64 = counts.iter().sum();
                 let text = drawn(&counts, columns, true);
                 assert!(
-                    text.contains(&format!("\n{sum} hits in {steps}s")),
+                    text.contains(&format!("\n{} in {steps}s", many(sum, "hit"))),
                     "{text}"
                 );
                 let widest = text.lines().map(|line| line.chars().count()).max();

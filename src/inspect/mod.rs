@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::error::{Error, Result};
 use crate::journal::disk::{Disk, ReadDisk};
 use crate::journal::{Missed, View};
-use crate::notation::printable;
+use crate::notation::{many, printable};
 use crate::options::tasks::Task;
 use crate::stamp::{Anchor, BootId};
 use std::io::{self, ErrorKind, Write};
@@ -114,11 +114,8 @@ impl Looked {
             log::warn!("{finding}");
         }
         if findings.len() > FINDINGS_MAX {
-            let more = findings.len() - FINDINGS_MAX;
-            log::warn!(
-                "{}: {more} more findings; tallyd verify lists them",
-                self.shown()
-            );
+            let more = many((findings.len() - FINDINGS_MAX) as u64, "more finding");
+            log::warn!("{}: {more}; tallyd verify lists them", self.shown());
         }
     }
 }
@@ -182,9 +179,4 @@ impl Out {
     const fn is_closed(&self) -> bool {
         self.closed
     }
-}
-
-/// A number with its noun: `1 hit`, `2 hits`.
-fn many(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

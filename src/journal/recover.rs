@@ -300,8 +300,12 @@ impl<D: Disk> Survey<'_, D> {
             if this.stored < this.count {
                 let lost = this.count - this.stored;
                 self.damaged_count += lost;
+                let (records, places) = match lost {
+                    1 => ("1 record is".to_owned(), "its place is"),
+                    _ => (format!("{lost} records are"), "their places are"),
+                };
                 self.findings.push(format!(
-                    "{}: {}: {lost} records are missing before {next_name}; their places are kept",
+                    "{}: {}: {records} missing before {next_name}; {places} kept",
                     self.disk.path(&name),
                     Segment::place(this.stored),
                 ));
@@ -339,11 +343,14 @@ impl<D: Disk> Survey<'_, D> {
         // Who only looks has every record read again, and names each.
         let named = scan.first_damaged.filter(|_| self.access == Access::Own);
         if let Some(first) = named {
+            let in_all = match scan.damaged {
+                1 => "it keeps its place".to_owned(),
+                more => format!("as in {more} records in all; their places are kept"),
+            };
             self.findings.push(format!(
-                "{}: {}: check failed, as in {} records in all; their places are kept",
+                "{}: {}: check failed, {in_all}",
                 self.disk.path(&name),
                 Segment::place(first),
-                scan.damaged
             ));
         }
         let length = offset_of(scan.length);

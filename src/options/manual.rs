@@ -71,10 +71,19 @@ pub fn manual() -> String {
             &format!("what --{} is without the flag.", flag.name),
         );
     }
+    page.put(".PP");
+    page.text(
+        "An empty variable is unset. Another one whose name begins with TALLYD_ is ignored with a warning.",
+    );
     page.section("SIGNALS");
     page.tagged(
-        "TERM, INT",
-        "answers what is under way, syncs and ends; a second one ends at once, with exit status 1.",
+        "TERM, INT, HUP, QUIT",
+        "answers what is under way, syncs and ends; a second one ends at once, with exit status 1. HUP stays \
+         ignored where it was at the start, as under nohup(1).",
+    );
+    page.tagged(
+        "USR1, USR2, ALRM, PIPE",
+        "does nothing. Every other signal has the effect that the kernel gives it.",
     );
     page.section("FILES");
     page.tagged("tallyd-data", "the journal, unless --data says otherwise.");
@@ -85,7 +94,7 @@ pub fn manual() -> String {
     page.tagged("tallyd-data/*.seg", "its segments.");
     page.section("EXIT STATUS");
     page.text(
-        "0 after TERM or INT, or when a command is done; 1 after a failure; 2 after a usage error.",
+        "0 after TERM, INT, HUP or QUIT, or when a command is done; 1 after a failure; 2 after a usage error.",
     );
     page.section("EXAMPLES");
     for (what, how) in EXAMPLES {

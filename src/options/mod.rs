@@ -1,17 +1,20 @@
 //! Flags, environment, limits.
 //!
 //! Owns the way from text to [`Options`]; what there is stands in one table. Each flag `--name` has its
-//! variable `TALLYD_NAME`; the flag goes before the variable, the variable before the default. Whatever is
-//! wrong is named with its flag, its value and the limit.
+//! variable `TALLYD_NAME`; the flag goes before the variable, the variable before the default. An empty variable
+//! is unset. Whatever is wrong is named with its flag, its value and the limit.
 //!
 //! Must not know what the options do. Invariant: every [`Options`] that comes out can be served.
 
 mod arguments;
 mod commands;
 mod completions;
+mod environment;
 mod manual;
 mod table;
 pub mod tasks;
+
+pub use environment::unknown_variables;
 
 use crate::error::{Error, Result};
 use crate::front;
@@ -106,6 +109,7 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command> {
+    let environment = environment::set(environment);
     let mut given: [Option<Given>; FLAGS.len()] = Default::default();
     let mut parser = Parser::from_args(arguments);
     let wrong = |cause: lexopt::Error| Error::found("command line", cause.to_string());

@@ -249,7 +249,10 @@ pub fn help() -> String {
     text.push_str(
         "  -h, --help\n        this text\n  -V, --version\n        name and version\n\n\
          Durations carry their unit, such as 250ms, 60s or 1h.\n\
-         Exit status: 0 after TERM or INT, 1 after a failure, 2 after a usage error.\n",
+         An empty variable is unset.\n\
+         TERM, INT, HUP and QUIT answer what is under way, sync and end; a second one\n\
+         ends at once. USR1, USR2, ALRM and PIPE do nothing.\n\
+         Exit status: 0 after such a signal, 1 after a failure, 2 after a usage error.\n",
     );
     text
 }

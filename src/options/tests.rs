@@ -127,6 +127,65 @@ fn what_is_wrong_is_named_with_flag_value_and_limit() {
 }
 
 #[test]
+fn an_empty_variable_is_unset() {
+    for flag in &FLAGS {
+        assert_eq!(
+            served(&[], &[(&*variable(flag.name), "")]),
+            served(&[], &[])
+        );
+    }
+    let environment = [("TALLYD_WINDOW", ""), ("TALLYD_DATA", "")];
+    for command in ["count", "plot", "dump", "verify", "clock"] {
+        let found = parsed(&[command], &environment);
+        assert_eq!(found, parsed(&[command], &[]));
+        assert!(found.is_ok(), "{command}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_reported_with_the_one_that_was_probably_meant() {
+    let warned = |names: &[&str]| {
+        let environment = names.iter().map(|name| (name.into(), "x".into()));
+        unknown_variables(environment.collect::<Vec<_>>())
+    };
+    for (name, meant) in [
+        ("TALLYD_WIDNOW", "TALLYD_WINDOW"),
+        ("TALLYD_WINDOWS", "TALLYD_WINDOW"),
+        ("TALLYD_window", "TALLYD_WINDOW"),
+        ("TALLYD_HEADBYTES", "TALLYD_HEAD_BYTES"),
+        ("TALLYD_HEAD-BYTES", "TALLYD_HEAD_BYTES"),
+        ("TALLYD_RETIAN", "TALLYD_RETAIN"),
+        ("TALLYD_SYCN", "TALLYD_SYNC"),
+        ("TALLYD_LISEN", "TALLYD_LISTEN"),
+    ] {
+        let message = format!("{name}: ignored, no such variable; did you mean {meant}?");
+        assert_eq!(warned(&[name]), [message]);
+    }
+    for name in ["TALLYD_COLOUR", "TALLYD_", "TALLYD_X", "TALLYD_PORT"] {
+        let message = format!("{name}: ignored, no such variable; tallyd --help lists them");
+        assert_eq!(warned(&[name]), [message]);
+    }
+    let known: Vec<String> = FLAGS.iter().map(|flag| variable(flag.name)).collect();
+    let known: Vec<&str> = known.iter().map(|name| &**name).collect();
+    assert_eq!(warned(&known), [""; 0]);
+    let others = ["TALLYD", "MY_TALLYD_WIDNOW", "PATH", "TALLYD_TEST_SEED"];
+    assert_eq!(warned(&others), [""; 0]);
+}
+
+#[test]
+fn an_empty_unknown_variable_and_those_that_kubernetes_sets_are_not_reported() {
+    let environment = [
+        ("TALLYD_WIDNOW", ""),
+        ("TALLYD_SERVICE_HOST", "10.0.0.1"),
+        ("TALLYD_SERVICE_PORT_HTTP", "8080"),
+        ("TALLYD_PORT", "tcp://10.0.0.1:8080"),
+        ("TALLYD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+    ];
+    let environment = environment.map(|(name, value)| (name.into(), value.into()));
+    assert_eq!(unknown_variables(environment), [""; 0]);
+}
+
+#[test]
 fn help_names_every_flag_with_its_variable_and_default() {
     let Ok(Command::Print(help)) = parsed(&["--help"], &[]) else {
         panic!("no help")

@@ -521,7 +521,7 @@ fn watching_asks_again_and_draws_again() {
     let charts: Vec<&str> = drawn.split("\n\n").collect();
     assert_eq!(charts.len(), 2, "{drawn}");
     assert!(
-        charts[0].contains("\n1 hit") && charts[1].contains("\n7 hits in 2s"),
+        charts[0].contains("\n1 hit in 2s") && charts[1].contains("\n7 hits in 2s"),
         "{drawn}"
     );
 }

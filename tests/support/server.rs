@@ -55,22 +55,30 @@ impl Server {
     }
 
     /// Starts one by `command`, which must lead to a server on port 0.
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    /// The same, with another standard error.
+    pub fn spawn_with(mut command: Command, stderr: Stdio) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the server starts");
+        // Whoever holds the other end of its standard error may wait for it to be closed.
+        drop(command);
         let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
-        let stderr = BufReader::new(child.stderr.take().expect("its errors"));
         let (line, lines) = channel();
-        std::thread::spawn(move || {
-            for said in stderr.lines().map_while(Result::ok) {
-                // A test that has ended listens no more.
-                let _unheard = line.send(said + "\n");
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                for said in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    // A test that has ended listens no more.
+                    let _unheard = line.send(said + "\n");
+                }
+            });
+        }
         let mut start_line = String::new();
         stdout
             .read_line(&mut start_line)
@@ -132,15 +140,19 @@ impl Server {
         self.child.wait().expect("the process ends");
     }
 
-    /// Ends it by TERM, asserts that it ended well and returns what it said on standard error.
+    /// Ends it by TERM, asserts that it ended well, and returns what it said on standard error before its last
+    /// line, which says how many hits it counted.
     pub fn stop(self) -> String {
         self.signal(Signal::TERM);
         let (status, said) = self.ended();
         assert!(status.success(), "{status}, said {said}");
-        said
+        let before = said.trim_end().rfind('\n').map_or(0, |end| end + 1);
+        let (before, last) = said.split_at(before);
+        assert!(last.contains(": stopped: counted "), "{said}");
+        before.to_owned()
     }
 
-    /// Waits for its end; what it said on standard error comes with it.
+    /// Waits for its end; all that it said on standard error comes with it.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let began = Instant::now();
         let status = loop {

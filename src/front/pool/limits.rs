@@ -8,6 +8,7 @@
 
 use super::talk::Owes;
 use crate::error::{Error, Result};
+use crate::notation::many;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -102,7 +103,7 @@ impl Limits {
         setrlimit(Resource::Nofile, raised).map_err(|_| {
             let allowed = had.maximum.unwrap_or(needed);
             let cause = format!("{needed} descriptors are needed, the system allows {allowed}");
-            Error::found(format!("{} connections", self.connections_max), cause)
+            Error::found(many(self.connections_max as u64, "connection"), cause)
         })
     }
 }

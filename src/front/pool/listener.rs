@@ -84,7 +84,7 @@ impl Listener {
             match self.socket.accept() {
                 Ok((stream, _)) => {
                     if std::mem::take(&mut self.failing) {
-                        log::warn!("accepting connections again");
+                        log::info!("accepting connections again");
                     }
                     self.taken += 1;
                     return Accepted::Connection(stream);
