@@ -30,7 +30,7 @@
 //! | A data directory holds nothing but a journal, and no file in it is opened through a link. | `tests/directory.rs` |
 //! | The bytes on disk are those of format version 1. | `src/journal/record.rs`, `tests/golden.rs`, `scripts/golden` |
 //! | What an older version has written is read; what a later one has written is refused and left alone. | `tests/versions.rs` |
-//! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/bodies.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/differential.rs`, `fuzz` |
+//! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/bodies.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/admission.rs`, `tests/differential.rs`, `fuzz` |
 //! | Nothing an operator asks counts, and what he is told is exact or an error. | `tests/operator.rs`, `tests/metrics.rs`, `scripts/page` |
 //! | Whoever looks into a journal beside its server gets exact numbers and changes nothing. | `tests/inspect.rs` |
 //! | One process follows another on a socket that is handed over, and what arrived is answered. | `tests/supervise.rs`, `tests/stopping.rs`, `scripts/activation` |

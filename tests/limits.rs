@@ -5,10 +5,14 @@
 
 mod support;
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::client::{Client, GET, hit};
-use support::ones::serve;
+use support::ones::{serve, serve_while};
 use support::server::Server;
+use tallyd::clock::HandClock;
 use tallyd::front::pool::limits::Limits;
 use tallyd::stamp::SECOND_NS;
 
@@ -93,23 +97,38 @@ fn blank_lines_do_not_keep_an_idle_connection() {
 }
 
 #[test]
-fn a_connection_too_many_is_refused_with_503_and_a_place_is_free_again_behind_one() {
+fn a_connection_that_sends_nothing_has_the_time_of_a_head_and_not_that_of_an_idle_one() {
     let data = tempfile::tempdir().expect("a directory");
-    let flags = ["--front", "pool", "--connections", "2"];
+    let flags = ["--front", "pool", "--head-time", "200ms"];
     let server = Server::start(data.path(), &flags);
-    let mut first = Client::connect(server.address).expect("the server listens");
-    let mut second = Client::connect(server.address).expect("the server listens");
-    assert_eq!(first.hit().expect("an answer"), 1);
-    assert_eq!(second.hit().expect("an answer"), 2);
-    for _ in 0..3 {
-        let mut third = Client::connect(server.address).expect("the server listens");
-        assert_eq!(third.ask(GET).expect("an answer").status, 503);
-        assert!(third.is_closed());
-    }
-    drop(first);
-    // The worker has seen the end of the first before it answers this.
-    assert_eq!(second.hit().expect("an answer"), 3);
-    let mut fourth = Client::connect(server.address).expect("the server listens");
-    assert_eq!(fourth.hit().expect("an answer"), 4);
+    let mut idle = Client::connect(server.address).expect("the server listens");
+    assert_eq!(idle.hit().expect("an answer"), 1);
+    let began = Instant::now();
+    let mut silent = Client::connect(server.address).expect("the server listens");
+    assert!(silent.is_closed(), "without a word");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(idle.hit().expect("an answer"), 2, "it has been heard");
     server.stop();
+}
+
+#[test]
+fn a_request_that_arrives_as_the_idle_time_ends_is_answered() {
+    // While another client's hit is being counted, the time of the first ends, and it sends.
+    let late: Arc<Mutex<Option<TcpStream>>> = Arc::default();
+    let in_time = Arc::clone(&late);
+    let during = move |clock: &HandClock| {
+        if let Some(mut stream) = in_time.lock().expect("one at a time").take() {
+            stream.write_all(GET).expect("a connection");
+            clock.advance(Limits::DEFAULT.idle_ns_max);
+        }
+    };
+    let (front, address, _clock) = serve_while(1, Limits::DEFAULT, Arc::new(during));
+    let mut first = Client::connect(address).expect("the pool listens");
+    let mut second = Client::connect(address).expect("the pool listens");
+    assert_eq!(first.hit().expect("an answer"), 1);
+    *late.lock().expect("one at a time") = first.writer().ok();
+    assert_eq!(second.hit().expect("an answer"), 1);
+    assert_eq!(first.receive(false).expect("an answer").tally(), 1);
+    drop((first, second));
+    front.stop();
 }

@@ -338,11 +338,10 @@ fn operators_do_not_take_room_from_hits_nor_hits_from_operators() {
     for client in &mut operators {
         assert_eq!(ask_on(client, "/total").tally(), 0);
     }
-    let mut surplus = Client::connect(operator).expect("a listener");
-    assert_eq!(surplus.receive(false).expect("an answer").status, 503);
     let mut clients = connect(server.address, 2);
     for client in &mut clients {
         client.hit().expect("an answer");
+        client.send(b"GET / HTTP/1.1\r\n").expect("half a head");
     }
     let mut surplus = Client::connect(server.address).expect("a listener");
     assert_eq!(surplus.receive(false).expect("an answer").status, 503);

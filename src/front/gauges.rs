@@ -26,7 +26,7 @@ pub struct Gauges {
     open: [AtomicUsize; 2],
     /// Connections of each side that were let in.
     accepted: [AtomicUsize; 2],
-    /// Connections of each side that found no room.
+    /// Connections of each side that were told 503 for want of a place.
     surplus: [AtomicUsize; 2],
     /// Requests for hits that were refused, by their refusal.
     refused: [AtomicUsize; Refusal::ALL.len()],
@@ -35,22 +35,30 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// Lets one connection more in, or says that there are `max` already.
+    /// Reserves the place of one connection, unless there are `max` already.
     #[must_use]
-    pub fn enter(&self, side: Side, max: usize) -> bool {
+    pub fn reserve(&self, side: Side, max: usize) -> bool {
         let open = &self.open[side as usize];
-        if open.fetch_add(1, Ordering::Relaxed) >= max {
-            open.fetch_sub(1, Ordering::Relaxed);
-            self.surplus[side as usize].fetch_add(1, Ordering::Relaxed);
-            return false;
+        let has_place = open.fetch_add(1, Ordering::Relaxed) < max;
+        if !has_place {
+            self.leave(side);
         }
-        self.accepted[side as usize].fetch_add(1, Ordering::Relaxed);
-        true
+        has_place
     }
 
-    /// One that was let in is gone.
+    /// A connection has taken the place that was reserved for it.
+    pub fn enter(&self, side: Side) {
+        self.accepted[side as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A place is free again.
     pub fn leave(&self, side: Side) {
         self.open[side as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection was told that there is no place for it.
+    pub fn turn_away(&self, side: Side) {
+        self.surplus[side as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request for a hit was refused.
@@ -75,7 +83,7 @@ impl Gauges {
         self.accepted[side as usize].load(Ordering::Relaxed) as u64
     }
 
-    /// Connections that found no room so far.
+    /// Connections that were told 503 for want of a place so far.
     #[must_use]
     pub fn surplus(&self, side: Side) -> u64 {
         self.surplus[side as usize].load(Ordering::Relaxed) as u64
@@ -108,11 +116,15 @@ mod tests {
     #[test]
     fn one_more_than_there_is_room_for_is_not_let_in() {
         let gauges = Gauges::default();
-        assert!(gauges.enter(Side::Hits, 1));
-        assert!(!gauges.enter(Side::Hits, 1));
-        assert!(gauges.enter(Side::Operator, 1));
+        assert!(gauges.reserve(Side::Hits, 1));
+        gauges.enter(Side::Hits);
+        assert!(!gauges.reserve(Side::Hits, 1));
+        gauges.turn_away(Side::Hits);
+        assert!(gauges.reserve(Side::Operator, 1));
+        gauges.enter(Side::Operator);
         gauges.leave(Side::Hits);
-        assert!(gauges.enter(Side::Hits, 1));
+        assert!(gauges.reserve(Side::Hits, 1));
+        gauges.enter(Side::Hits);
         let of = |side| {
             (
                 gauges.open(side),

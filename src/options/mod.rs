@@ -185,6 +185,13 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
         return Err(retain.error(format!("{text} is shorter than the window, {window}")));
     }
     let front = front_kind(&values.given("front"))?;
+    let connections_max = values.number("connections")? as usize;
+    // A number that somebody has asked for is not lowered.
+    let connections_min = if values.is_given("connections") {
+        connections_max
+    } else {
+        Limits::DEFAULT.connections_min
+    };
     Ok(Options {
         listen: address(&values.given("listen"))?,
         operator: door(&values.given("operator"))?,
@@ -196,7 +203,8 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
         stamping: stamping(&values.given("stamp"), front)?,
         workers: values.number("workers")? as usize,
         limits: Limits {
-            connections_max: values.number("connections")? as usize,
+            connections_max,
+            connections_min,
             head_bytes_max: values.number("head-bytes")? as usize,
             headers_max: values.number("headers")? as usize,
             body_bytes_max: values.number("body-bytes")?,
@@ -225,6 +233,11 @@ impl Values<'_> {
 
     fn given(&self, name: &str) -> Given {
         self.row(name).1
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        let mut flags = FLAGS.iter().zip(self.0);
+        flags.any(|(flag, given)| flag.name == name && given.is_some())
     }
 
     fn span_ns(&self, name: &str) -> Result<u64> {

@@ -165,7 +165,7 @@ pub const FLAGS: [Flag; 17] = [
         "connections",
         Takes::Number(1, 1_000_000),
         "1024",
-        "connections at once; one more is answered 503",
+        "connections at once; for one more the longest idle is closed, or it is answered 503 if none is idle",
     ),
     flag(
         "head-bytes",
@@ -189,7 +189,7 @@ pub const FLAGS: [Flag; 17] = [
         "head-time",
         PATIENCE,
         "10s",
-        "time for a request head from its first byte; a slower one is answered 408",
+        "time for a request head from its first byte, else 408; a new connection may be silent as long",
     ),
     flag(
         "idle-time",

@@ -19,8 +19,11 @@ struct Ones {
     messages: Outlet,
     _inlet: Inlet,
     clock: HandClock,
-    batch_ns: u64,
+    during: Arc<During>,
 }
+
+/// What is done while a batch is being counted, by the worker that waits for it.
+pub type During = dyn Fn(&HandClock) + Send + Sync;
 
 impl Count for Ones {
     fn next_batch(&mut self) -> Result<&mut Batch, Gone> {
@@ -28,7 +31,7 @@ impl Count for Ones {
     }
 
     fn exchange(&mut self) -> Result<&Batch, Gone> {
-        self.clock.advance(self.batch_ns);
+        (self.during)(&self.clock);
         self.line.send()?;
         if let Ok(Message::Batch(mut batch)) = self.messages.recv() {
             for hit in batch.hits_mut() {
@@ -45,6 +48,19 @@ pub fn serve(
     workers: usize,
     limits: Limits,
     batch_ns: u64,
+) -> (Box<dyn Front>, SocketAddr, HandClock) {
+    serve_while(
+        workers,
+        limits,
+        Arc::new(move |clock| clock.advance(batch_ns)),
+    )
+}
+
+/// A pool that serves at an address, on a clock that stands still but for what `during` does.
+pub fn serve_while(
+    workers: usize,
+    limits: Limits,
+    during: Arc<During>,
 ) -> (Box<dyn Front>, SocketAddr, HandClock) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -67,7 +83,7 @@ pub fn serve(
             messages,
             _inlet: inlet,
             clock: clock.clone(),
-            batch_ns,
+            during: Arc::clone(&during),
         }
     };
     let front = start_with(plan, counter).expect("a pool");

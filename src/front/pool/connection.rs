@@ -31,6 +31,30 @@ pub enum Received {
     End,
 }
 
+/// What a connection is doing, in the order in which connections are closed to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activity {
+    /// No request is under way, or everything was answered and the last answer is given time to arrive.
+    Idle,
+    /// A head or a body is not complete.
+    Receiving,
+    /// An answer waits to be read by the client.
+    Sending,
+    /// There is something to do for it without waiting for the client.
+    Working,
+}
+
+/// How far a connection is that was to be closed and had sent something that was not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reprieve {
+    /// It was not to be closed.
+    None,
+    /// It is to be read first.
+    Granted,
+    /// It was read, and still does what it did.
+    Used,
+}
+
 /// A client.
 pub struct Connection {
     stream: TcpStream,
@@ -50,10 +74,15 @@ pub struct Connection {
     pub turn_at: Stamp,
     /// The stamp of the last bytes that were read.
     pub came_at: Stamp,
+    /// When it was accepted, or last began or completed a request, or had taken its answer, or was told
+    /// that nothing more will be sent: since when it has been doing what it does.
+    pub heard_at: Stamp,
     /// When patience ends.
     pub deadline: Stamp,
     /// What a body, or what is sent behind the last answer, may put the deadline off to.
     pub deadline_max: Stamp,
+    /// Whether it is read once more before it is closed.
+    reprieve: Reprieve,
     /// Whether something that was received waits for its turn.
     pub is_behind: bool,
     /// Whether the system may have more bytes for us.
@@ -73,7 +102,7 @@ pub struct Connection {
 impl Connection {
     /// A connection just accepted on a side, to be closed at `deadline` if nothing comes.
     #[must_use]
-    pub const fn new(stream: TcpStream, side: Side, deadline: Stamp) -> Self {
+    pub const fn new(stream: TcpStream, side: Side, now: Stamp, deadline: Stamp) -> Self {
         Self {
             stream,
             input: Vec::new(),
@@ -84,8 +113,10 @@ impl Connection {
             form: Form::LAST,
             turn_at: Stamp::MIN,
             came_at: Stamp::MIN,
+            heard_at: now,
             deadline,
             deadline_max: Stamp::MIN,
+            reprieve: Reprieve::None,
             is_behind: false,
             is_gone: false,
             is_readable: false,
@@ -113,16 +144,39 @@ impl Connection {
         self.is_behind || self.is_readable
     }
 
-    /// When it was accepted, or last heard, or was told that nothing more will be sent: what its
-    /// deadline is counted from, while nothing waits to be sent.
+    /// Whether it has sent nothing so far, as far as was read.
     #[must_use]
-    pub const fn heard_at(&self, limits: &Limits) -> Stamp {
-        let patience_ns = if self.has_ended {
-            LINGER_NS
+    pub fn is_silent(&self) -> bool {
+        self.came_at == Stamp::MIN
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        if self.has_output() {
+            Activity::Sending
+        } else if self.task.is_some() || self.is_listed || self.has_work() {
+            Activity::Working
+        } else if self.has_ended || self.talk.owes() == Owes::Nothing {
+            Activity::Idle
         } else {
-            limits.patience_ns(self.talk.owes())
-        };
-        self.deadline.before(patience_ns)
+            Activity::Receiving
+        }
+    }
+
+    /// Whether a connection that is to be closed is read first. That happens once: bytes that bring nothing
+    /// forward, such as blank lines, keep no connection open.
+    pub fn is_to_be_read(&mut self) -> bool {
+        if self.reprieve == Reprieve::None && (self.is_listed || self.has_more()) {
+            self.reprieve = Reprieve::Granted;
+        }
+        self.reprieve == Reprieve::Granted
+    }
+
+    /// Takes note that it does something else since `now`.
+    pub const fn hear(&mut self, now: Stamp) {
+        self.heard_at = now;
+        self.reprieve = Reprieve::None;
     }
 
     /// Whether there is something to read that no event has told of.
@@ -147,6 +201,9 @@ impl Connection {
         clock: &impl Clock,
         arrivals: Option<&Arrivals>,
     ) -> io::Result<Received> {
+        if self.reprieve == Reprieve::Granted {
+            self.reprieve = Reprieve::Used;
+        }
         let left = self.input.len();
         buffer[..left].copy_from_slice(&self.input);
         self.input.clear();
@@ -268,7 +325,8 @@ impl Connection {
 
     /// Says that nothing more will be sent. Closing at once would make the system drop the response
     /// if the client has sent more than was read.
-    pub fn end_output(&mut self) {
+    pub fn end_output(&mut self, now: Stamp) {
+        self.hear(now);
         let _gone = self.stream.shutdown(Shutdown::Write);
         self.talk.end();
         self.has_ended = true;

@@ -1,21 +1,19 @@
 //! Where connections come from: one listening socket, watched by every worker.
 //!
 //! Owns accepting. An error of `accept` is either the client's, which is gone, or a lack of descriptors
-//! or memory, in which case there is a pause; it is said once when it begins and once when it is over,
-//! and nothing ever leaves the listener dead.
+//! or memory. If no connection can be closed to end the lack, accepting pauses; that is logged once when
+//! it begins and once when it is over, and nothing ever leaves the listener dead.
 //!
-//! Must not know what becomes of a connection. Invariant: after an event, accepting goes on until the
-//! system has nothing more or the pass has had enough.
+//! Must not know what becomes of a connection. Invariant: after an event, accepting is due until the
+//! system has nothing more.
 
-use crate::clock::Clock;
 use crate::error::io_text;
 use crate::stamp::{MILLISECOND_NS, Stamp};
 use mio::Registry;
 use mio::net::{TcpListener, TcpStream};
-use std::io::ErrorKind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{self, ErrorKind};
 
-/// Connections taken in one pass.
-const PASS_ACCEPTS_MAX: usize = 64;
 /// How long to wait after a lack of descriptors or memory.
 const PAUSE_NS: u64 = 100 * MILLISECOND_NS;
 
@@ -23,8 +21,10 @@ const PAUSE_NS: u64 = 100 * MILLISECOND_NS;
 pub enum Accepted {
     /// A connection.
     Connection(TcpStream),
-    /// Nothing more in this pass.
+    /// Nothing waits any more.
     Nothing,
+    /// The system has no descriptor or no memory for a connection.
+    Lacking(io::Error),
 }
 
 /// A worker's view of the listening socket.
@@ -35,7 +35,6 @@ pub struct Listener {
     /// Until when there is a pause.
     pause: Option<Stamp>,
     failing: bool,
-    taken: usize,
 }
 
 impl Listener {
@@ -47,7 +46,6 @@ impl Listener {
             waits: true,
             pause: None,
             failing: false,
-            taken: 0,
         }
     }
 
@@ -68,15 +66,29 @@ impl Listener {
         self.waits.then(|| self.pause.unwrap_or(Stamp::MIN))
     }
 
-    /// Accepts one connection. A pass calls this until there is nothing more.
-    pub fn accept(&mut self, clock: &impl Clock) -> Accepted {
-        if !self.waits || self.taken == PASS_ACCEPTS_MAX {
-            self.taken = 0;
-            return Accepted::Nothing;
+    /// Leaves what waits in the kernel's queue until `until`.
+    pub const fn pause(&mut self, until: Stamp) {
+        self.pause = Some(until);
+    }
+
+    /// Accepting has failed for a lack that nothing here can mend: tries again after a pause.
+    pub fn fail(&mut self, cause: &io::Error, now: Stamp) {
+        if !std::mem::replace(&mut self.failing, true) {
+            log::error!("cannot accept connections: {}", io_text(cause));
         }
-        if self.pause.is_some_and(|pause| clock.now() < pause) {
-            return Accepted::Nothing;
-        }
+        self.pause(now.after(PAUSE_NS));
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub fn has_waiting(&mut self) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::IN)];
+        // If the system cannot tell, accepting finds out.
+        self.waits = poll(&mut polled, Some(&Timespec::default())) != Ok(0);
+        self.waits
+    }
+
+    /// Accepts one connection.
+    pub fn accept(&mut self) -> Accepted {
         self.pause = None;
         // Every client that gives up while it waits costs one call more, and there are only so many
         // that can wait.
@@ -86,24 +98,15 @@ impl Listener {
                     if std::mem::take(&mut self.failing) {
                         log::info!("accepting connections again");
                     }
-                    self.taken += 1;
                     return Accepted::Connection(stream);
                 }
                 Err(cause) => match cause.kind() {
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     ErrorKind::WouldBlock => {
                         self.waits = false;
-                        self.taken = 0;
                         return Accepted::Nothing;
                     }
-                    _ => {
-                        if !std::mem::replace(&mut self.failing, true) {
-                            log::error!("cannot accept connections: {}", io_text(&cause));
-                        }
-                        self.pause = Some(clock.now().after(PAUSE_NS));
-                        self.taken = 0;
-                        return Accepted::Nothing;
-                    }
+                    _ => return Accepted::Lacking(cause),
                 },
             }
         }

@@ -11,6 +11,7 @@
 //! Must not know how hits are counted: a [`Count`] takes a pass's batch and gives it back with the
 //! tallies. Invariant: threads and buffers are fixed at the start, connections are bounded.
 
+mod admission;
 mod arrival;
 mod body;
 mod connection;
@@ -30,7 +31,7 @@ use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hit::{Batch, Gone, Line};
-use limits::Limits;
+use limits::{HOW_TO_RAISE, Limits};
 use listener::Listener;
 use mio::{Interest, Poll, Token, Waker};
 use rustix::net::{listen, sockopt};
@@ -137,13 +138,21 @@ fn share<C>(plan: &Plan<C>, desk: Option<&Desk>) -> Shared {
 }
 
 fn start_workers<C: Clock, K: Count>(
-    shared: Shared,
+    mut shared: Shared,
     doors: &[(Side, TcpListener)],
     count: usize,
     clock: &C,
     counter: impl Fn() -> K,
 ) -> Result<Box<dyn Front>> {
-    shared.limits.raise_descriptors(count)?;
+    let wanted = shared.limits.connections_max;
+    shared.limits = shared.limits.raise_descriptors(count)?;
+    let served = shared.limits.connections_max;
+    if served < wanted && doors.iter().any(|(side, _)| *side == Side::Hits) {
+        log::warn!(
+            "serving at most {served} connections instead of {wanted}: the hard limit on descriptors \
+             allows no more ({HOW_TO_RAISE})"
+        );
+    }
     let failed = |cause: io::Error| Error::io("serve", "the listener", cause);
     for (side, listener) in doors {
         prepare(listener).map_err(failed)?;
@@ -192,6 +201,7 @@ fn watch(doors: &[(Side, TcpListener)]) -> io::Result<(Poll, Waker, Vec<Door>)> 
             side: *side,
             token,
             listener: Listener::new(socket),
+            full_since: None,
         });
     }
     Ok((poll, waker, watched))

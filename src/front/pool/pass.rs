@@ -111,7 +111,12 @@ impl<C: Clock, K: Count> Worker<C, K> {
     /// Reads a connection once and hears what it says, at most `room` heads of it; returns its hits.
     #[inline]
     fn hear(&mut self, key: usize, room: usize, last: bool) -> usize {
-        let Self { shared, pass, .. } = self;
+        let Self {
+            shared,
+            pass,
+            doors,
+            ..
+        } = self;
         let Some(connection) = self.connections.get_mut(key) else {
             return 0;
         };
@@ -136,7 +141,10 @@ impl<C: Clock, K: Count> Worker<C, K> {
         let heard = match (connection.side, &shared.operator) {
             (Side::Operator, Some(operator)) => {
                 let task = &mut connection.task;
-                talk.hear(bytes, &shared.limits, last, 1, answers, |request| {
+                // While others wait for a place, nobody keeps one for longer than an answer.
+                let others_wait = doors.iter().any(|door| door.is_crowded(Side::Operator));
+                let closes = last || others_wait;
+                talk.hear(bytes, &shared.limits, closes, 1, answers, |request| {
                     *task = Some(operator.take(request, last));
                 })
             }
@@ -151,6 +159,9 @@ impl<C: Clock, K: Count> Worker<C, K> {
             form.stays = false;
         }
         let has_begun = connection.talk.owes() != owed || heard.head_count > 0;
+        if has_begun && !connection.has_ended {
+            connection.hear(connection.turn_at);
+        }
         connection.put_off(&shared.limits, has_begun, heard.used);
         let answers = before..pass.answers.len();
         let hit_count = match connection.side {
@@ -237,8 +248,9 @@ impl<C: Clock, K: Count> Worker<C, K> {
             // Nothing is left that would make the system take the answer back.
             self.remove(key);
         } else if !connection.has_ended {
-            connection.end_output();
-            connection.deadline = self.clock.now().after(LINGER_NS);
+            let now = self.clock.now();
+            connection.end_output(now);
+            connection.deadline = now.after(LINGER_NS);
             connection.deadline_max = connection.deadline;
             self.list(key);
         }

@@ -31,6 +31,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
             return;
         };
         connection.task = None;
+        connection.hear(self.clock.now());
         self.responder.set_date(self.clock.wall_ns());
         // A page may be long, and the worker's own storage is never given back.
         let mut out = Vec::with_capacity(page.body.len() + HEAD_BYTES);

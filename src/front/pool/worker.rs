@@ -1,7 +1,7 @@
 //! A worker: one thread, one poll, its share of the connections.
 //!
 //! Owns the loop and its order: wait for readiness; take a pass over what is ready (`pass.rs`); do one
-//! piece of what an operator asked for (`tasks.rs`); take new connections; see to deadlines. New
+//! piece of what an operator asked for (`tasks.rs`); take new connections (`admission.rs`); see to deadlines. New
 //! connections come last, so that no event of this pass can be taken for one of a connection that has got
 //! a closed one's place.
 //!
@@ -9,10 +9,10 @@
 //! a bounded amount of work for each connection; what one client does, or leaves undone, holds up no
 //! other.
 
+use super::admission::Crowd;
 use super::arrival::Arrivals;
 use super::connection::Connection;
-use super::limits::{OPERATORS_MAX, SURPLUS_MAX};
-use super::listener::{Accepted, Listener};
+use super::listener::Listener;
 use super::pass::{Pass, text_of};
 use super::request::Refusal;
 use super::response::Responder;
@@ -23,8 +23,7 @@ use crate::front::Stamping;
 use crate::front::gauges::Side;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
 use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -38,9 +37,9 @@ const EVENTS_MAX: usize = 256;
 pub(super) const LINGER_NS: u64 = 2 * SECOND_NS;
 /// How long stopping waits for clients to take their answers.
 const STOP_NS: u64 = SECOND_NS;
-/// How long stopping waits for the next word of a client that was heard lately, so that it is told that
-/// its connection ends with the answer, and does not find it ended behind what it has sent.
-const GRACE_NS: u64 = SECOND_NS / 10;
+/// How long a client that was heard lately has for its next request before its connection is closed to make
+/// room or to stop, so that the close does not cross with a request.
+pub(super) const GRACE_NS: u64 = SECOND_NS / 10;
 
 /// A listening socket, and what comes in by it.
 pub struct Door {
@@ -50,20 +49,30 @@ pub struct Door {
     pub token: Token,
     /// The socket.
     pub listener: Listener,
+    /// Since when connections have been waiting there while every place is taken.
+    pub full_since: Option<Stamp>,
+}
+
+impl Door {
+    /// Whether it is that of `side`, and connections wait there while every place is taken.
+    pub fn is_crowded(&self, side: Side) -> bool {
+        self.side == side && self.full_since.is_some()
+    }
 }
 
 /// One of the pool.
 pub struct Worker<C, K> {
     pub(super) shared: Arc<Shared>,
-    poll: Poll,
+    pub(super) poll: Poll,
     /// None any more once stopping has begun.
-    doors: Vec<Door>,
+    pub(super) doors: Vec<Door>,
     pub(super) clock: C,
     /// What places the kernel's stamps, if hits have those.
     pub(super) arrivals: Option<Arrivals>,
     pub(super) counter: K,
     pub(super) connections: Slab<Connection>,
-    surplus: usize,
+    /// What admission knows of each side.
+    pub(super) crowds: [Crowd; 2],
     /// Connections to read in the next pass.
     pub(super) listed: Vec<usize>,
     pub(super) pass: Pass,
@@ -89,7 +98,7 @@ impl<C: Clock, K: Count> Worker<C, K> {
             arrivals,
             counter,
             connections: Slab::new(),
-            surplus: 0,
+            crowds: [Crowd::new(), Crowd::new()],
             listed: Vec::new(),
             pass,
             tasks: VecDeque::new(),
@@ -171,7 +180,9 @@ impl<C: Clock, K: Count> Worker<C, K> {
             let moved = connection.flush();
             if !connection.has_output() {
                 let patience_ns = limits.patience_ns(connection.talk.owes());
-                connection.deadline = self.clock.now().after(patience_ns);
+                let now = self.clock.now();
+                connection.hear(now);
+                connection.deadline = now.after(patience_ns);
                 self.settle(key);
             } else if moved {
                 connection.deadline = self.clock.now().after(limits.write_ns_max);
@@ -191,63 +202,20 @@ impl<C: Clock, K: Count> Worker<C, K> {
         }
     }
 
+    /// Reads a connection in the next pass though no event says that there is anything.
+    pub(super) fn read_soon(&mut self, key: usize) {
+        self.connections[key].is_readable = true;
+        self.list(key);
+    }
+
     /// Gives a connection up.
     pub(super) fn remove(&mut self, key: usize) {
         if let Some(connection) = self.connections.try_remove(key) {
             if connection.is_surplus {
-                self.surplus -= 1;
+                self.crowds[connection.side as usize].forget(key);
             } else {
                 self.shared.gauges.leave(connection.side);
             }
-        }
-    }
-
-    /// Takes new connections.
-    fn accept(&mut self) {
-        for index in 0..self.doors.len() {
-            let door = &mut self.doors[index];
-            let side = door.side;
-            while let Accepted::Connection(stream) = self.doors[index].listener.accept(&self.clock)
-            {
-                self.admit(stream, side);
-            }
-        }
-    }
-
-    /// Lets a connection in, or tells it that there is no room.
-    fn admit(&mut self, stream: TcpStream, side: Side) {
-        let limits = self.shared.limits;
-        let now = self.clock.now();
-        let mut connection = Connection::new(stream, side, now.after(limits.idle_ns_max));
-        let max = match side {
-            Side::Hits => limits.connections_max,
-            Side::Operator => OPERATORS_MAX,
-        };
-        if !self.shared.gauges.enter(side, max) {
-            self.out.clear();
-            self.responder.set_date(self.clock.wall_ns());
-            let text = "too many connections\n";
-            self.responder
-                .refusal(&mut self.out, side, Refusal::Unavailable, text, false);
-            connection.send(&self.out);
-            if connection.is_gone || self.surplus >= SURPLUS_MAX {
-                return;
-            }
-            self.surplus += 1;
-            connection.is_surplus = true;
-            connection.end_output();
-            connection.deadline = now.after(LINGER_NS);
-        }
-        let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self
-            .poll
-            .registry()
-            .register(connection.stream(), Token(key), interest);
-        entry.insert(connection);
-        if registered.is_err() {
-            self.remove(key);
         }
     }
 
@@ -262,19 +230,16 @@ impl<C: Clock, K: Count> Worker<C, K> {
     /// Lets every client go that has nothing under way and has had its time to speak. One that has spoken
     /// since it was last read is heard instead: nothing is between looking and letting go.
     fn dismiss(&mut self, now: Stamp) {
-        let limits = &self.shared.limits;
         let at_rest: Vec<usize> = self
             .connections
             .iter()
             .filter(|(_, it)| !it.is_listed && !it.has_output() && it.task.is_none())
-            .filter(|(_, it)| now.since(it.heard_at(limits)) >= GRACE_NS)
+            .filter(|(_, it)| now.since(it.heard_at) >= GRACE_NS)
             .map(|(key, _)| key)
             .collect();
         for key in at_rest {
-            let connection = &mut self.connections[key];
-            if connection.has_more() {
-                connection.is_readable = true;
-                self.list(key);
+            if self.connections[key].has_more() {
+                self.read_soon(key);
             } else {
                 self.remove(key);
             }
@@ -298,6 +263,11 @@ impl<C: Clock, K: Count> Worker<C, K> {
             .collect();
         for key in late {
             let connection = &mut self.connections[key];
+            // What came in time and was not read yet is read before the connection is closed.
+            if !connection.has_output() && !connection.has_ended && connection.is_to_be_read() {
+                self.read_soon(key);
+                continue;
+            }
             if connection.talk.owes() != Owes::Head || connection.has_output() {
                 self.remove(key);
                 continue;
