@@ -8,6 +8,7 @@
 
 use super::talk::Owes;
 use crate::error::{Error, Result};
+use crate::notation::many;
 use crate::stamp::{MILLISECOND_NS, SECOND_NS};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -139,5 +140,5 @@ fn too_few(connections: usize, beside: u64, allowed: u64) -> Error {
     let cause = format!(
         "{needed} descriptors are needed, the hard limit is {allowed} ({HOW_TO_RAISE}{way_out})"
     );
-    Error::found(format!("{connections} connections"), cause)
+    Error::found(many(connections as u64, "connection"), cause)
 }
