@@ -1,8 +1,8 @@
 """What a count must be: a ledger of hits, each with the boot times between which it was stamped.
 
 Owns the documented rule of time (DESIGN section 4), written from there and not from src/journal/boots.rs: in
-the same boot, boot time alone decides; what an earlier boot left is as old as the wall clock says and at
-least as old as this boot has run, boot by boot. Must not know of servers. Invariant: every bound holds
+the same boot, boot time alone decides, and so it does under another id where both clocks agree; else the wall
+clock tells a reboot from another machine, boot by boot, and what it says is in doubt. Must not know of servers. Invariant: every bound holds
 whenever within its span a hit was stamped; where the two bounds are equal, the count is known exactly.
 """
 
@@ -15,6 +15,8 @@ Hit = collections.namedtuple("Hit", "span line_ns wall_ns boot")
 
 # Two clocks are read one after the other: what a busy machine may put between.
 SLACK_NS = 5_000_000
+# The first release: a wall clock that shows less was not set. How far two pairs of clocks that are the same may differ.
+RELEASE_NS, AGREED_NS = 1_793_491_200 * 10**9, 10**9
 
 
 def now_ns():
@@ -34,27 +36,45 @@ def moved(span, by_ns):
 
 def place(hits, now, line_ns, wall_ns, boot):
     """Where the hits, oldest first, lie on the line of the running `boot`, at `now` by the host's boot time; and
-    whether the wall clock had to be asked.
+    until when, on that line, they are in doubt: none where it is not.
     """
-    placed, newer, is_asked = [], None, False
-    uptime = start = moved(now, line_ns)
-    wall, shift = moved(now, wall_ns), Span(0, 0)
+    placed, doubt = [], None
+    newer, newer_wall, newer_boot = moved(now, line_ns), moved(now, wall_ns), boot
+    start = newer
     for hit in reversed(hits):
         own, own_wall = moved(hit.span, hit.line_ns), moved(hit.span, hit.wall_ns)
-        is_same_line = hit.boot == (newer or boot) and own.low <= uptime.high
-        if not is_same_line:
-            is_asked = True
-            age = Span(
-                max(wall.low - own_wall.high - SLACK_NS, uptime.low, 0),
-                max(wall.high - own_wall.low + SLACK_NS, uptime.high, 0),
-            )
-            start = Span(start.low - age.high, start.high - age.low)
-            shift = Span(start.low - own.high, start.high - own.low)
-        else:
-            start = Span(own.low + shift.low, own.high + shift.high)
+        age, least = between(hit.boot == newer_boot, own, own_wall, newer, newer_wall)
+        if least is not None:
+            until = Span(start.low - least.high, start.high - least.low)
+            doubt = until if doubt is None else Span(max(doubt.low, until.low), max(doubt.high, until.high))
+        start = Span(start.low - age.high, start.high - age.low)
         placed.append(start)
-        uptime, wall, newer = own, own_wall, hit.boot
-    return placed[::-1], is_asked
+        newer, newer_wall, newer_boot = own, own_wall, hit.boot
+    return placed[::-1], doubt
+
+
+def between(is_same_id, own, own_wall, newer, newer_wall):
+    """How much later `newer` is, and how much it is at the least; nothing if there is no doubt."""
+    # Within one line the order is known, however near to each other two hits are.
+    line = Span(newer.low - own.high, newer.high - own.low)
+    goes_on = line.high >= 0
+    line = Span(max(line.low, 0), max(line.high, 0))
+    gap = Span(newer_wall.low - own_wall.high - SLACK_NS, newer_wall.high - own_wall.low + SLACK_NS)
+    wall = Span(max(gap.low, 0), max(gap.high, 0))
+    are_set = [then.low >= RELEASE_NS for then in (own_wall, newer_wall)]
+    nothing = Span(0, 0)
+    if is_same_id:
+        return (line, None) if goes_on else (wall if all(are_set) else nothing, nothing)
+    before = line if goes_on else newer
+    if all(are_set):
+        if goes_on and abs(gap.low + gap.high - line.low - line.high) / 2 <= AGREED_NS + line.high / 2000:
+            return line, None
+        if wall.low + wall.high >= newer.low + newer.high:
+            return wall, before
+        return (Span(min(wall.low, line.low), min(wall.high, line.high)) if goes_on else wall), nothing
+    if any(are_set):
+        return newer, before
+    return Span(max(wall.low, newer.low), max(wall.high, newer.high)), before
 
 
 def count(stamps, now, window_ns):
