@@ -64,7 +64,7 @@ fn life_that_finds_nothing_unsynced_asks_for_no_sync() {
     assert_eq!(sync(&mut rig), (None, 0));
     rig.hit_now(4);
     // What an earlier boot has left was on the device, or it would not be there.
-    let mut next = open_in(BootId([8; 16]), &rig.kill(), START, EVERY);
+    let mut next = open_in(BootId([8; 16]), &rig.kill(), START / 2, EVERY);
     assert_eq!(sync(&mut next), (None, 0));
     // A segment of this boot, and none of the one before.
     next.hit_now(2);
@@ -72,6 +72,15 @@ fn life_that_finds_nothing_unsynced_asks_for_no_sync() {
     assert_eq!(sync(&mut last), (Some(6), 1));
     last.hit_now(4);
     assert_eq!(sync(&mut last), (Some(10), 1));
+}
+
+#[test]
+fn what_may_be_of_the_running_boot_under_another_id_is_synced() {
+    let mut rig = open(EVERY);
+    rig.hit_now(4);
+    // Boot time goes on, so the power may not have been away.
+    let mut next = open_in(BootId([8; 16]), &rig.kill(), START, EVERY);
+    assert_eq!(sync(&mut next), (Some(4), 1));
 }
 
 #[test]

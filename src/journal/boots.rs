@@ -126,7 +126,7 @@ fn tie(last: Point, newer: Point) -> Tie {
     }
     let wall_age_ns = not_negative(wall_gap_ns);
     let no_id = last.boot.is_unknown() || newer.boot.is_unknown();
-    // A reboot is before the uptime; the same line, which is never older, where it may have been none.
+    // A hit before a reboot is at least as old as the uptime, one of the same boot just as old as the line gap.
     let age_ns_min = same_line_ns.unwrap_or(uptime_ns);
     let (age_ns, age_ns_min) = match same_line_ns {
         _ if same_id => (if plausible { wall_age_ns } else { 0 }, 0),
@@ -139,7 +139,7 @@ fn tie(last: Point, newer: Point) -> Tie {
     Tie::Wall {
         age_ns,
         age_ns_min,
-        same_boot: same_id || same_line_ns.is_some() && (plausible || no_id),
+        same_boot: same_id || same_line_ns.is_some(),
     }
 }
 

@@ -123,7 +123,7 @@ fn between(old: Reading, new: Reading) -> Between {
         _ if goes_on && (old.boot.is_unknown() || new.boot.is_unknown()) => {
             doubtful(line_ns, line_ns, true)
         }
-        (false, false) => doubtful(wall_ns.max(uptime_ns), before_ns, false),
-        _ => doubtful(uptime_ns, before_ns, false),
+        (false, false) => doubtful(wall_ns.max(uptime_ns), before_ns, goes_on),
+        _ => doubtful(uptime_ns, before_ns, goes_on),
     }
 }
