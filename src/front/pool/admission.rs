@@ -23,7 +23,6 @@ use crate::front::gauges::Side;
 use crate::stamp::{MILLISECOND_NS, Stamp};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 
@@ -322,18 +321,21 @@ impl<C: Clock, K: Count> Worker<C, K> {
             if it.side != side || it.is_surplus || !may_close(it, urgent, now) {
                 continue;
             }
-            if candidates.len() == 2 * CANDIDATES_MAX {
-                candidates.select_nth_unstable_by_key(CANDIDATES_MAX, rank);
-                candidates.truncate(CANDIDATES_MAX);
-            }
-            candidates.push(Candidate {
+            let found = Candidate {
                 activity: it.activity(),
                 heard_at: it.heard_at,
                 key,
-            });
+            };
+            // The one that comes first is the last of the list.
+            let mut place = candidates.partition_point(|other| rank(other) > rank(&found));
+            if candidates.len() == CANDIDATES_MAX {
+                if place == 0 {
+                    continue;
+                }
+                candidates.remove(0);
+                place -= 1;
+            }
+            candidates.insert(place, found);
         }
-        candidates.sort_unstable_by_key(|it| Reverse(rank(it)));
-        let surplus = candidates.len().saturating_sub(CANDIDATES_MAX);
-        candidates.drain(..surplus);
     }
 }
