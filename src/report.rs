@@ -11,12 +11,12 @@
 //! a line are escaped, so that a file name cannot forge a line or send a sequence to the terminal.
 //!
 //! Must not know who logs. Invariants: with the queue started, no caller ever blocks on a write; memory is at
-//! most [`LINES_MAX`] lines of [`LINE_BYTES_MAX`] bytes.
+//! most [`LINES_MAX`] lines of [`LINE_BYTES_MAX`] bytes, and a note each.
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::notation::{self, many};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{LevelFilter, Log, Metadata, Record};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
@@ -34,27 +34,23 @@ const LINES_MAX: usize = 64;
 /// Bytes of a line, its newline included. A pipe takes as many in one piece, so lines of several processes
 /// do not mix.
 const LINE_BYTES_MAX: usize = 4096;
-/// How long a flush waits for standard error.
-const FLUSH_MAX: Duration = Duration::from_millis(200);
+/// How often and how long a flush waits for standard error: 200 ms in all.
+const FLUSH_TRIES: u32 = 200;
+const FLUSH_PAUSE: Duration = Duration::from_millis(1);
 /// How long to wait when a descriptor that somebody else has made non-blocking takes nothing.
 const RETRY: Duration = Duration::from_millis(10);
 
 static REPORT: Report = Report::new();
 
-/// What the writing thread is sent.
-enum Item {
-    /// A line, and how many before it were dropped.
-    Line { text: String, dropped: usize },
-    /// Answered when everything before it is written.
-    Flush(Sender<()>),
-}
-
 /// The way to standard error.
 struct Report {
     /// To the writing thread, once there is one.
-    queue: OnceLock<Sender<Item>>,
+    queue: OnceLock<Sender<String>>,
     /// Lines dropped since the last one that was queued.
     dropped: AtomicUsize,
+    /// Lines queued so far, and how many of them the thread is done with.
+    queued: AtomicUsize,
+    done: AtomicUsize,
 }
 
 impl Report {
@@ -62,6 +58,8 @@ impl Report {
         Self {
             queue: OnceLock::new(),
             dropped: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
         }
     }
 
@@ -73,52 +71,66 @@ impl Report {
             return;
         };
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if queue.try_send(Item::Line { text, dropped }).is_err() {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        if queue.try_send(note(dropped) + &text).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until the lines so far are written, at most for [`FLUSH_MAX`]; whether they are.
+    /// Waits until the lines so far are written, at most for [`FLUSH_TRIES`]; whether they are.
     fn wait(&self) -> bool {
-        let Some(queue) = self.queue.get() else {
-            return true;
-        };
-        let (done, written) = bounded(1);
-        let half = FLUSH_MAX / 2;
-        queue.send_timeout(Item::Flush(done), half).is_ok() && written.recv_timeout(half).is_ok()
+        let queued = self.queued.load(Ordering::Relaxed);
+        let done = || self.done.load(Ordering::Acquire);
+        within_limit(|| done().wrapping_sub(queued).cast_signed() >= 0)
     }
 
     /// Writes what is queued to `out` for as long as the queue is there.
-    fn run(&self, items: &Receiver<Item>, out: impl AsFd) {
+    fn run(&self, lines: &Receiver<String>, out: impl AsFd) {
         let mut writer = Writer {
             out,
             lost: 0,
             is_torn: false,
         };
         loop {
-            let item = match items.try_recv() {
-                Err(TryRecvError::Empty) => {
-                    // Nothing may follow for hours: what was dropped is reported now.
-                    let dropped = self.dropped.swap(0, Ordering::Relaxed);
-                    if dropped > 0 {
-                        writer.write("", dropped);
-                    }
-                    items.recv()
+            if lines.is_empty() {
+                // Nothing may follow for hours: what was dropped is reported now.
+                let dropped = self.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    writer.write(&note(dropped));
                 }
-                item => item.map_err(|_| crossbeam_channel::RecvError),
-            };
-            match item {
-                Ok(Item::Line { text, dropped }) => writer.write(&text, dropped),
-                Ok(Item::Flush(done)) => {
-                    let _given_up = done.try_send(());
-                }
-                Err(_) => return,
             }
+            let Ok(text) = lines.recv() else {
+                return;
+            };
+            writer.write(&text);
+            self.done.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-/// Writes lines in one piece each, behind a note of those that are missing before it.
+/// Waits until `is_done`, at most for [`FLUSH_TRIES`]; whether it is.
+pub fn within_limit(is_done: impl Fn() -> bool) -> bool {
+    for _ in 0..FLUSH_TRIES {
+        if is_done() {
+            return true;
+        }
+        thread::sleep(FLUSH_PAUSE);
+    }
+    false
+}
+
+/// A line that says how many are missing, if any are.
+fn note(missing: usize) -> String {
+    if missing == 0 {
+        return String::new();
+    }
+    let lines = many(missing as u64, "log line");
+    let cause = "standard error was blocked";
+    line(format_args!("{} warn: dropped {lines}: {cause}", now()))
+}
+
+/// Writes lines in one piece each.
 struct Writer<O> {
     out: O,
     /// Lines that could not be written since the last that could.
@@ -128,22 +140,13 @@ struct Writer<O> {
 }
 
 impl<O: AsFd> Writer<O> {
-    fn write(&mut self, text: &str, dropped: usize) {
-        let missing = self.lost + dropped;
-        let mut piece = String::new();
-        if self.is_torn {
-            piece.push('\n');
-        }
-        if missing > 0 {
-            let cause = "standard error was blocked";
-            let lines = many(missing as u64, "log line");
-            piece += &line(format_args!("{} warn: dropped {lines}: {cause}", now()));
-        }
-        piece += text;
+    fn write(&mut self, text: &str) {
+        let end = if self.is_torn { "\n" } else { "" };
+        let piece = end.to_owned() + &note(self.lost) + text;
         match write_full(&self.out, piece.as_bytes()) {
             Ok(()) => (self.lost, self.is_torn) = (0, false),
             Err(written) => {
-                self.lost = missing + usize::from(!text.is_empty());
+                self.lost += 1;
                 self.is_torn |= written > 0;
             }
         }
@@ -266,7 +269,7 @@ mod tests {
     use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 
     /// A queue that nobody but the test knows, and its receiving end.
-    fn report() -> (&'static Report, Receiver<Item>) {
+    fn report() -> (&'static Report, Receiver<String>) {
         let report = Box::leak(Box::new(Report::new()));
         let (queue, items) = bounded(LINES_MAX);
         report.queue.set(queue).expect("it is new");
@@ -342,10 +345,10 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         let mut writer = Writer {
             out: file.try_clone().expect("a descriptor"),
-            lost: 3,
+            lost: 4,
             is_torn: true,
         };
-        writer.write("whole\n", 1);
+        writer.write("whole\n");
         assert_eq!((writer.lost, writer.is_torn), (0, false));
         let mut said = String::new();
         io::Seek::rewind(&mut file).expect("a file");

@@ -37,8 +37,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the end waits for standard output to take the start line.
-const PRINT_MAX: Duration = Duration::from_millis(100);
 /// Findings that are logged before the log's writer is waited for.
 const FINDINGS_BURST: usize = 32;
 
@@ -88,14 +86,6 @@ pub fn serve(options: &Options) -> Result<()> {
         Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
     log_findings(&recovered.findings);
 
-    let (start_lines, lines) = bounded::<String>(1);
-    let (printing, printed) = bounded::<()>(0);
-    alarm.spawn("stdout", move || {
-        if let Ok(line) = lines.recv() {
-            report::print(&line);
-        }
-        drop(printing);
-    })?;
     let (inlet, messages) = hit::channel();
     let sync_inlet = inlet.clone();
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
@@ -123,7 +113,7 @@ pub fn serve(options: &Options) -> Result<()> {
         workers: options.workers,
         inlet: inlet.clone(),
         clock: SystemClock,
-        alarm,
+        alarm: alarm.clone(),
         stamping: options.stamping,
         limits: options.limits,
         desk,
@@ -140,21 +130,25 @@ pub fn serve(options: &Options) -> Result<()> {
         }
         let line = start_line(options, &place, &recovered, &inlet);
         let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
-        let _gone = start_lines.send(format!("{line}, in {took_ms:.1} ms"));
+        let printed = format!("{line}, in {took_ms:.1} ms");
+        let printing = alarm.spawn("stdout", move || report::print(&printed));
         supervisor.tell(&format!("READY=1\nSTATUS={line}"));
         while is_quiet(&mut woken, supervisor.period()) {
             give_sign_of_life(&supervisor, &inlet, options.window_ns);
         }
         supervisor.tell("STOPPING=1\nSTATUS=answering what is under way");
+        match printing {
+            // A reader of the start line that is slow has it before the process is gone.
+            Ok(printing) => drop(report::within_limit(|| printing.is_finished())),
+            Err(error) => log::warn!("{error}; the start line was not printed"),
+        }
     }
 
-    drop(start_lines);
     let started = front.map(|front| front.stop());
     let _gone = inlet.send(Message::Stop);
     let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
     drop(inlet);
     let _alarm_was_raised = syncing.join();
-    let _given_up = printed.recv_timeout(PRINT_MAX);
     started?;
     closed?;
     alarms

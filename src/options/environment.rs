@@ -35,7 +35,7 @@ pub fn unknown_variables(
         let is_set = name.starts_with(PREFIX) && !value.is_empty();
         is_set && !is_foreign(name, value) && !known.iter().any(|known| known == name)
     };
-    let mut unknown: Vec<String> = environment
+    environment
         .into_iter()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
         .filter(|(name, value)| is_unknown(name, value))
@@ -43,40 +43,46 @@ pub fn unknown_variables(
             Some(meant) => format!("{name}: ignored, no such variable; did you mean {meant}?"),
             None => format!("{name}: ignored, no such variable; tallyd --help lists them"),
         })
-        .collect();
-    unknown.sort_unstable();
-    unknown
+        .collect()
 }
 
 /// The one of `known` that `name` differs least from, if it is near enough to be a slip.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let word = |name: &str| name.to_ascii_uppercase().replace('-', "_")[PREFIX.len()..].to_owned();
-    let given = word(name);
-    let distances = known
-        .iter()
-        .map(|known| (distance(&given, &word(known)), &**known));
-    let (least, known) = distances.min_by_key(|(distance, _)| *distance)?;
     // Two slips, but not half of a short word.
-    (least <= 2 && 2 * least < given.len().max(2)).then_some(known)
+    let letters = name.len() - PREFIX.len();
+    let (mut least, mut nearest) = (3.min(letters.div_ceil(2)), None);
+    for known in known {
+        let distance = distance(name.as_bytes(), known.as_bytes());
+        if distance < least {
+            (least, nearest) = (distance, Some(&**known));
+        }
+    }
+    nearest
 }
 
 /// How many letters have to be inserted, removed, replaced or exchanged with their neighbour to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let differs = usize::from(a[i - 1] != b[j - 1]);
-            let mut least = (rows[i - 1][j] + 1)
-                .min(row[j - 1] + 1)
-                .min(rows[i - 1][j - 1] + differs);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let width = b.len() + 1;
+    let is_same = |i: usize, j: usize| a[i].eq_ignore_ascii_case(&b[j]);
+    let mut table = vec![0; (a.len() + 1) * width];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            let at = i * width + j;
+            table[at] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let differs = usize::from(!is_same(i - 1, j - 1));
+                let removed = table[at - width].min(table[at - 1]) + 1;
+                let replaced = table[at - width - 1] + differs;
+                let is_exchanged = i > 1 && j > 1 && is_same(i - 1, j - 2) && is_same(i - 2, j - 1);
+                let exchanged = if is_exchanged {
+                    table[at - 2 * width - 2] + 1
+                } else {
+                    replaced
+                };
+                removed.min(replaced).min(exchanged)
+            };
         }
-        rows.push(row);
     }
-    rows[a.len()][b.len()]
+    table[a.len() * width + b.len()]
 }

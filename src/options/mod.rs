@@ -109,7 +109,7 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command> {
-    let environment = environment::set(environment);
+    let environment: &dyn Fn(&str) -> Option<OsString> = &environment::set(environment);
     let mut given: [Option<Given>; FLAGS.len()] = Default::default();
     let mut parser = Parser::from_args(arguments);
     let wrong = |cause: lexopt::Error| Error::found("command line", cause.to_string());
