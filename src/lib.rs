@@ -67,14 +67,15 @@
 //! | stamp | |
 //! | error | notation |
 //! | journal | error, stamp |
-//! | journal/mod | boots, disk, name, read, record, recover, rotate, search, segment, survey, sync, view |
-//! | journal/read | disk, name, segment |
+//! | journal/mod | boots, correct, disk, name, read, record, recover, rotate, search, segment, survey, sync, view |
+//! | journal/read | disk, name, search, segment |
 //! | journal/search | disk, segment |
 //! | journal/rotate | disk, name, record, segment |
 //! | journal/sync | disk, name, segment |
 //! | journal/recover | boots, disk, name, record, segment, survey |
 //! | journal/survey | disk, name, record, segment |
-//! | journal/view | disk, record, recover, segment, survey |
+//! | journal/view | disk, record, recover, search, segment, survey |
+//! | journal/correct | disk, record, segment, survey |
 //! | journal/boots | record |
 //! | journal/segment | disk, name, record |
 //! | journal/record | |

@@ -25,7 +25,7 @@ impl<D: Disk> Window<D> {
     /// # Errors
     /// The journal cannot be read.
     pub fn open(journal: &Journal<D>, length_ns: u64, now: Stamp) -> Result<Self> {
-        let head = journal.upper_bound(now.before(length_ns))?;
+        let head = journal.upper_bound(now.before(length_ns))?.position;
         Ok(Self {
             length_ns,
             head,
@@ -37,6 +37,13 @@ impl<D: Disk> Window<D> {
     #[must_use]
     pub const fn damaged_count(&self) -> u64 {
         self.reader.damaged_count()
+    }
+
+    /// Tallies of hits whose cutoff lies before this may be too small: a damaged record has its earlier
+    /// neighbour's time and may have left the window too early.
+    #[must_use]
+    pub const fn doubtful_until(&self) -> Stamp {
+        self.reader.doubtful_until()
     }
 
     /// Moves `head` behind every record at or before the cutoff of `now`, and returns it. The tally
@@ -102,19 +109,31 @@ impl<D: Disk> Window<D> {
     }
 }
 
+/// Hits in a span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// How many there are.
+    pub hits: u64,
+    /// Whether that is certain. It is not where a damaged record lies next to an end of the span.
+    pub is_exact: bool,
+}
+
 /// Hits with a stamp in (`from`, `to`], by two binary searches.
 ///
 /// # Errors
 /// The journal cannot be read.
-pub fn between<D: Disk>(journal: &Journal<D>, from: Stamp, to: Stamp) -> Result<u64> {
-    let end = journal.upper_bound(to)?;
-    Ok(end - journal.upper_bound(from.min(to))?)
+pub fn between<D: Disk>(journal: &Journal<D>, from: Stamp, to: Stamp) -> Result<Count> {
+    let (begin, end) = (journal.upper_bound(from.min(to))?, journal.upper_bound(to)?);
+    Ok(Count {
+        hits: end.position - begin.position,
+        is_exact: from >= to || begin.is_exact && end.is_exact,
+    })
 }
 
 /// Hits with a stamp in (`at` - `window_ns`, `at`].
 ///
 /// # Errors
 /// The journal cannot be read.
-pub fn count<D: Disk>(journal: &Journal<D>, window_ns: u64, at: Stamp) -> Result<u64> {
+pub fn count<D: Disk>(journal: &Journal<D>, window_ns: u64, at: Stamp) -> Result<Count> {
     between(journal, at.before(window_ns), at)
 }

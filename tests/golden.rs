@@ -144,7 +144,10 @@ fn every_hit_that_another_program_wrote_is_where_it_says() {
     for stamp in &expected {
         let behind = expected.partition_point(|other| other <= stamp) as u64;
         assert_eq!(
-            journal.upper_bound(*stamp).expect("a readable journal"),
+            journal
+                .upper_bound(*stamp)
+                .expect("a readable journal")
+                .position,
             behind
         );
     }

@@ -22,7 +22,7 @@ pub fn measure(scale: Scale, spread: &Spread) -> Outcome<()> {
             for _ in 0..QUERIES {
                 let window_ns = 1 + random.below(WINDOW_NS);
                 let at = path::START.after(random.below(WINDOW_NS));
-                let counted = window::count(&journal, window_ns, at)?;
+                let counted = window::count(&journal, window_ns, at)?.hits;
                 let expected = spread.count_to(at) - spread.count_to(at.before(window_ns));
                 if counted != expected {
                     return Err(format!("{window_ns} ns to {at}: {counted}, not {expected}").into());

@@ -28,6 +28,9 @@ use std::sync::Arc;
 /// What goes with a hit that is not counted.
 const REFUSED_TEXT: &str = "not counted: the disk does not take the record\n";
 
+/// The header line of an answer whose numbers are not exact.
+pub const ESTIMATED: &str = "Tally-Status: estimated\r\n";
+
 /// Header lines of every answer: no cache keeps it, and no browser takes it for another type.
 const EVERY_ANSWER: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
 

@@ -20,7 +20,7 @@
 //!
 //! Must not know what becomes of a batch. Invariant: a worker has one hit under way at the most.
 
-use super::{EVERY_ANSWER, Front, Plan, REFUSED_TEXT};
+use super::{ESTIMATED, EVERY_ANSWER, Front, Plan, REFUSED_TEXT};
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -52,6 +52,12 @@ const DESCRIPTORS_MIN: usize = 3;
 
 /// Header lines of every answer besides [`EVERY_ANSWER`].
 const COMMON: &str = "Server: tallyd\r\nContent-Type: text/plain; charset=utf-8\r\n";
+
+fn headers_of(lines: &str) -> impl Iterator<Item = Header> {
+    lines
+        .lines()
+        .map(|line| line.parse().expect("a legal header"))
+}
 
 struct TinyFront {
     shared: Arc<Shared>,
@@ -120,9 +126,7 @@ pub fn start<C: Clock>(plan: Plan<C>) -> Result<Box<dyn Front>> {
             servers: Vec::with_capacity(SERVERS_MAX),
             line: plan.inlet.line(),
             clock: plan.clock.clone(),
-            headers: (COMMON.lines().chain(EVERY_ANSWER.lines()))
-                .map(|line| line.parse().expect("a legal header"))
-                .collect(),
+            headers: headers_of(COMMON).chain(headers_of(EVERY_ANSWER)).collect(),
         };
         workers.push(
             shared
@@ -245,19 +249,25 @@ impl<C: Clock> Worker<C> {
     fn answer(&mut self, request: Request, stamp: Stamp) -> Result<(), Gone> {
         self.line.next_batch()?.push(stamp);
         let counted = self.line.exchange().map(|batch| match batch.verdict() {
-            Verdict::Counted => Some(batch.hits()[0].tally),
+            verdict @ (Verdict::Counted | Verdict::Estimated) => {
+                Some((batch.hits()[0].tally, verdict == Verdict::Estimated))
+            }
             Verdict::Refused => None,
         });
-        let (status, text) = match counted {
-            Ok(Some(tally)) => (200, format!("{tally}\n")),
-            Ok(None) | Err(Gone) => (503, REFUSED_TEXT.to_owned()),
+        let (status, text, further) = match counted {
+            Ok(Some((tally, is_estimated))) => {
+                let further = if is_estimated { ESTIMATED } else { "" };
+                (200, format!("{tally}\n"), further)
+            }
+            Ok(None) | Err(Gone) => (503, REFUSED_TEXT.to_owned(), ""),
         };
         // A client that is gone needs no answer; its hit was counted all the same.
         let _gone = if asks_to_stay(&request) {
-            respond_and_stay(request, status, &text)
+            respond_and_stay(request, status, &text, further)
         } else {
             let body = text.as_bytes();
-            let (status, headers) = (StatusCode(status), self.headers.clone());
+            let (status, mut headers) = (StatusCode(status), self.headers.clone());
+            headers.extend(headers_of(further));
             request.respond(Response::new(status, headers, body, Some(body.len()), None))
         };
         counted.map(|_| ())
@@ -299,7 +309,7 @@ fn asks_to_stay(request: &Request) -> bool {
 }
 
 /// Answers past `tiny_http`, which does not let us say that the connection stays.
-fn respond_and_stay(request: Request, status: u16, text: &str) -> io::Result<()> {
+fn respond_and_stay(request: Request, status: u16, text: &str, further: &str) -> io::Result<()> {
     let body = if *request.method() == Method::Head {
         ""
     } else {
@@ -310,7 +320,7 @@ fn respond_and_stay(request: Request, status: u16, text: &str) -> io::Result<()>
     let mut writer = request.into_writer();
     write!(
         writer,
-        "HTTP/1.0 {status} {reason}\r\nConnection: keep-alive\r\n{COMMON}{EVERY_ANSWER}\
+        "HTTP/1.0 {status} {reason}\r\nConnection: keep-alive\r\n{COMMON}{EVERY_ANSWER}{further}\
          Content-Length: {length}\r\n\r\n{body}"
     )?;
     writer.flush()

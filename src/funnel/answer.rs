@@ -12,8 +12,24 @@ use crate::hit::{Answer, Ask, Query, STEPS_MAX, Status};
 use crate::journal::disk::Disk;
 use crate::stamp::Stamp;
 use crate::window;
+use std::cell::Cell;
+
+fn estimated_unless(is_exact: bool, answer: Answer) -> Answer {
+    match is_exact {
+        true => answer,
+        false => Answer::Estimated(Box::new(answer)),
+    }
+}
 
 impl<D: Disk, C: Clock> Funnel<D, C> {
+    /// Whether a tally with this cutoff may be wrong: the window reaches back to records that may be placed
+    /// wrongly, or to hits that are lost or not kept.
+    pub(super) fn is_estimated(&self, cutoff: Stamp) -> bool {
+        cutoff < self.doubtful_until
+            || cutoff < self.window.doubtful_until()
+            || cutoff < self.journal.complete_after()
+    }
+
     /// Answers a question, behind the hits that it may have counted.
     pub(super) fn answer(&mut self, query: Query) {
         let now = self.clock.now();
@@ -56,18 +72,20 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         if from < to {
             self.kept_from(from)?;
         }
-        let found = window::between(&self.journal, from, to);
-        found.map(Answer::Count).map_err(|error| error.to_string())
+        let found = window::between(&self.journal, from, to).map_err(|error| error.to_string())?;
+        let is_exact = found.is_exact && (from >= to || from >= self.doubtful_until);
+        Ok(estimated_unless(is_exact, Answer::Count(found.hits)))
     }
 
     /// Hits of each step; the position at the end of one is that at the beginning of the next.
     fn steps(&self, from: Stamp, step_ns: u64, count: usize, end: u64) -> Result<Answer, String> {
         self.kept_from(from)?;
+        let is_exact = Cell::new(from >= self.doubtful_until);
         let position = |instant| {
             let found = self.journal.upper_bound(instant);
-            found
-                .map(|found| found.min(end))
-                .map_err(|error| error.to_string())
+            let found = found.map_err(|error| error.to_string())?;
+            is_exact.set(is_exact.get() && found.is_exact);
+            Ok::<_, String>(found.position.min(end))
         };
         let (mut instant, mut begun) = (from, position(from)?);
         let mut counts = Vec::with_capacity(count);
@@ -77,23 +95,24 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             counts.push(ended - begun);
             begun = ended;
         }
-        Ok(Answer::Steps(counts))
+        Ok(estimated_unless(is_exact.get(), Answer::Steps(counts)))
     }
 
     fn status(&self, now: Stamp) -> Result<Box<Status>, String> {
         let window_ns = self.settings.window_ns;
         let cutoff = now.before(window_ns);
-        let known_from = self.doubtful_until.max(self.journal.complete_after());
         let tally = window::count(&self.journal, window_ns, now);
+        let tally = tally.map_err(|error| error.to_string())?;
         Ok(Box::new(Status {
             at: now,
-            tally: tally.map_err(|error| error.to_string())?,
+            tally: tally.hits,
             total: self.journal.end(),
             segment_count: self.journal.segment_count(),
             journal_bytes: self.journal.stored_bytes(),
             oldest: self.journal.oldest(),
             complete_after: self.journal.complete_after(),
-            estimated: cutoff < known_from,
+            estimated: !tally.is_exact || self.is_estimated(cutoff),
+            quarantined: self.journal.quarantined(),
             damaged_count: self.status.damaged_count + self.window.damaged_count(),
             ..self.status.clone()
         }))

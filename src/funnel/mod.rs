@@ -10,6 +10,7 @@
 //! answered in and lie between the last one and now; nothing is allocated per hit.
 
 mod answer;
+mod syncing;
 mod wall;
 mod words;
 
@@ -21,13 +22,12 @@ use crate::hit::{
 };
 use crate::journal::disk::Disk;
 use crate::journal::{Journal, Limits, Recovered, SyncJob, SyncPolicy, TURN_HITS_MAX};
-use crate::notation::many;
 use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 use crate::window::Window;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use std::collections::VecDeque;
 use std::time::Duration;
-use words::{log_stop, refused};
+use words::refused;
 
 const _: () = assert!(BATCH_HITS_MAX <= TURN_HITS_MAX, "a batch fits into a turn");
 
@@ -52,7 +52,7 @@ pub struct Settings {
 
 /// What waits for a sync, behind which position.
 enum Held {
-    Batch(u64, Batch),
+    Batch(u64, Verdict, Batch),
     Answer(u64, Sender<Answer>, Answer),
 }
 
@@ -301,22 +301,28 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             self.refuse(hit_count, &error);
             return anchor.at;
         }
-        if let Err(error) = self.tally(sequence) {
-            self.status.meters.read_failures += 1;
-            self.refuse(hit_count, &error);
-            return anchor.at;
-        }
+        let verdict = match self.tally(sequence) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.status.meters.read_failures += 1;
+                self.refuse(hit_count, &error);
+                return anchor.at;
+            }
+        };
         self.accepting();
         if self.settings.policy != SyncPolicy::Never {
             self.unsynced_since.get_or_insert(anchor.at);
         }
         if self.settings.policy == SyncPolicy::Always {
             let end = self.journal.end();
-            let held = self.batches.drain(..).map(|batch| Held::Batch(end, batch));
+            let held = self
+                .batches
+                .drain(..)
+                .map(|batch| Held::Batch(end, verdict, batch));
             self.held.extend(held);
         } else {
             for batch in self.batches.drain(..) {
-                batch.answer(Verdict::Counted);
+                batch.answer(verdict);
             }
         }
         anchor.at
@@ -355,8 +361,10 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         Ok(())
     }
 
-    /// Fills in the tallies of hits whose records begin at `sequence`.
-    fn tally(&mut self, mut sequence: u64) -> Result<()> {
+    /// Fills in the tallies of hits whose records begin at `sequence`; says whether they are exact.
+    fn tally(&mut self, mut sequence: u64) -> Result<Verdict> {
+        let first = self.batches.iter().find_map(|batch| batch.hits().first());
+        let cutoff = first.map(|hit| hit.stamp.before(self.settings.window_ns));
         for batch in &mut self.batches {
             let hits = batch.hits_mut();
             let count = hits.len() as u64;
@@ -364,7 +372,11 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             self.window.tally(&self.journal, sequence, hits)?;
             sequence += count;
         }
-        Ok(())
+        // The first has the earliest cutoff.
+        match cutoff {
+            Some(cutoff) if self.is_estimated(cutoff) => Ok(Verdict::Estimated),
+            _ => Ok(Verdict::Counted),
+        }
     }
 
     fn refuse(&mut self, hit_count: usize, error: &Error) {
@@ -376,133 +388,5 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         for batch in self.batches.drain(..) {
             batch.answer(Verdict::Refused);
         }
-    }
-
-    /// Hands everything unsynced to the sync thread.
-    fn sync(&mut self) {
-        self.unsynced_since = None;
-        let Some(job) = self.journal.sync_job() else {
-            // What waits then waits for nothing: a batch without hits.
-            self.release(self.journal.synced_end());
-            return;
-        };
-        let covers = job.covers();
-        self.syncing = Some(self.clock.now());
-        if self.jobs.send(job).is_err() {
-            self.synced(covers, Err("the sync thread is gone".to_owned()));
-        }
-    }
-
-    /// A job has come back.
-    fn synced(&mut self, covers: u64, outcome: Result<(), String>) {
-        let since = self.syncing.take();
-        match outcome {
-            Ok(()) => {
-                if let Some(since) = since {
-                    let took_ns = self.clock.now().since(since);
-                    self.status.meters.sync_ns.add(took_ns);
-                }
-                self.journal.synced(covers);
-                if self.status.sync_failure.take().is_some() {
-                    log::info!("syncing again");
-                }
-                self.release(covers);
-            }
-            Err(cause) => {
-                self.status.meters.sync_failures += 1;
-                let unsynced = self.journal.end() - self.journal.synced_end();
-                let lost = match (self.settings.policy, unsynced) {
-                    (SyncPolicy::Always, 1) => "is refused for it",
-                    (SyncPolicy::Always, _) => "are refused for it",
-                    _ => "may now be lost by a power cut",
-                };
-                // One line when it begins; another says when it is over.
-                if self.status.sync_failure.is_none() {
-                    log::error!("{cause}; {} {lost}", many(unsynced, "hit"));
-                }
-                self.sync_failed(cause);
-            }
-        }
-    }
-
-    /// A sync that failed is never tried again as if it could succeed.
-    fn sync_failed(&mut self, cause: String) {
-        self.unsynced_since = None;
-        if self.settings.policy == SyncPolicy::Always {
-            self.status.refused_count += self.journal.end() - self.journal.synced_end();
-            self.journal.refuse_unsynced();
-            self.window.cut(&self.journal);
-        } else {
-            self.journal.suspect();
-        }
-        for held in self.held.drain(..) {
-            match held {
-                Held::Batch(_, batch) => batch.answer(Verdict::Refused),
-                Held::Answer(_, reply, _) => {
-                    let _gone = reply.try_send(Answer::Failed(cause.clone()));
-                }
-            }
-        }
-        self.status.sync_failure = Some(cause);
-    }
-
-    /// Answers what waited for hits below `covers`.
-    fn release(&mut self, covers: u64) {
-        while let Some(Held::Batch(end, _) | Held::Answer(end, ..)) = self.held.front() {
-            if *end > covers {
-                break;
-            }
-            match self.held.pop_front() {
-                Some(Held::Batch(_, batch)) => batch.answer(Verdict::Counted),
-                Some(Held::Answer(_, reply, answer)) => {
-                    let _gone = reply.try_send(answer);
-                }
-                None => break,
-            }
-        }
-    }
-
-    /// Waits for the sync under way, then closes.
-    fn finish(mut self, messages: &Outlet) -> Result<()> {
-        while self.syncing.is_some() {
-            match messages.recv() {
-                Ok(message) => {
-                    self.turn(message, messages);
-                }
-                Err(_) => break,
-            }
-        }
-        self.close()
-    }
-
-    /// Syncs what no sync has covered, answers what is held and closes the journal. Whoever calls
-    /// this instead of [`Funnel::run`] has waited for the sync under way.
-    ///
-    /// # Errors
-    /// The last sync failed, or the files are not in their places: hits that were answered may be lost.
-    pub fn close(mut self) -> Result<()> {
-        // What was answered and is not there any more must not end well.
-        let looked = match self.journal.end() {
-            0 => Ok(()),
-            _ => self.journal.look_at_once(),
-        };
-        self.journal.close();
-        let outcome = self.journal.sync_job().map_or(Ok(()), |job| {
-            let covers = job.covers();
-            let outcome = job.run();
-            match &outcome {
-                Ok(()) => self.synced(covers, Ok(())),
-                Err(error) => self.sync_failed(error.to_string()),
-            }
-            outcome
-        });
-        let outcome = looked.and(outcome);
-        let is_synced = outcome.is_ok() && self.status.meters.sync_failures == 0;
-        log_stop(
-            self.journal.end() - self.began,
-            self.settings.policy,
-            is_synced,
-        );
-        outcome
     }
 }

@@ -49,8 +49,18 @@ pub struct Hit {
 pub enum Verdict {
     /// Every hit is counted and its tally filled in.
     Counted,
+    /// The same, but the window reaches back to records that may be placed wrongly, or that are lost.
+    Estimated,
     /// No hit of it is counted: the disk did not take them.
     Refused,
+}
+
+impl Verdict {
+    /// Whether the hits are counted.
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        !matches!(self, Self::Refused)
+    }
 }
 
 /// The hits of one worker pass.

@@ -64,9 +64,12 @@ pub struct Status {
     pub oldest: Option<Stamp>,
     /// Every hit with a later stamp is kept.
     pub complete_after: Stamp,
-    /// Whether the window reaches back to hits that the wall clock had to place, or to hits that
-    /// are not kept.
+    /// Whether the window reaches back to records that may be placed wrongly, or to hits that are lost or
+    /// not kept.
     pub estimated: bool,
+    /// Segment files that were set aside because they cannot be read, as long as they lie there; the first
+    /// ones, if there are many.
+    pub quarantined: Vec<String>,
     /// Why hits are being refused, if they are.
     pub refusing: Option<String>,
     /// Why the promise of the sync policy was withdrawn, if a sync has failed.
@@ -98,8 +101,21 @@ pub enum Answer {
     Steps(Vec<u64>),
     /// How things stand.
     Status(Box<Status>),
+    /// This, but the span reaches back to records that may be placed wrongly, or that are lost.
+    Estimated(Box<Self>),
     /// No right number can be given, and why.
     Failed(String),
+}
+
+impl Answer {
+    /// The answer itself, and whether it is estimated.
+    #[must_use]
+    pub fn split(self) -> (Self, bool) {
+        match self {
+            Self::Estimated(answer) => (*answer, true),
+            answer => (answer, false),
+        }
+    }
 }
 
 /// A question and where its answer goes.

@@ -115,7 +115,11 @@ fn count(looked: &mut Looked, span: Span, now: Anchor) -> Result<u64> {
         Span::Window(window_ns) => {
             let from = now.at.before(window_ns);
             check_window(&shown, view, window_ns, now)?;
-            Ok(view.upper_bound(now.at)? - view.upper_bound(from)?)
+            let (begin, end) = (view.upper_bound(from)?, view.upper_bound(now.at)?);
+            if !(begin.is_exact && end.is_exact) {
+                say_damaged(&shown);
+            }
+            Ok(end.position - begin.position)
         }
         Span::Between(interval) => {
             let from_ns = interval.from_ns.unwrap_or(i64::MIN);
@@ -146,10 +150,15 @@ pub fn check_window(
     if from < view.doubtful_until {
         let window = duration(window_ns);
         log::warn!(
-            "{shown}: estimated: {window} reach back to an earlier boot or another machine, whose hits the wall clock placed"
+            "{shown}: estimated: {window} reach back to hits that are damaged, or that another boot or machine placed by its wall clock"
         );
     }
     Ok(())
+}
+
+/// Logs that a number is estimated since a damaged record may lie on either side of an end of its span.
+pub fn say_damaged(shown: &str) {
+    log::warn!("{shown}: estimated: a damaged record lies next to an end of the span");
 }
 
 /// Whether hits after `from_ns` on the wall clock may have been retired.
@@ -180,14 +189,21 @@ pub fn places(
     interval: Interval,
 ) -> Result<std::ops::Range<u64>, Missed> {
     let segment = &part.segment;
-    let bound = |wall_ns: Option<i64>, otherwise: u64| {
+    let bound = |wall_ns: Option<i64>, otherwise: u64| -> Result<u64, Missed> {
         let Some(wall_ns) = wall_ns else {
             return Ok(otherwise);
         };
         match part.at_wall(wall_ns) {
             at if at <= segment.base => Ok(0),
             at if at >= segment.last => Ok(segment.count),
-            at => view.open_part(part)?.upper_bound(at),
+            at => {
+                let file = view.open_part(part)?;
+                let bound = file.upper_bound(at)?;
+                if !bound.is_exact {
+                    say_damaged(file.path());
+                }
+                Ok(bound.position)
+            }
         }
     };
     let start = bound(interval.from_ns, 0)?;

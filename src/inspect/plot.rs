@@ -6,7 +6,7 @@
 //! Must not know how a chart is drawn. Invariant: the counts of all steps add up to the window's.
 
 use super::chart::{Chart, draw, sum_of};
-use super::count::check_window;
+use super::count::{check_window, say_damaged};
 use super::{Looked, Out, now, remote};
 use crate::error::{Error, Result};
 use crate::journal::Missed;
@@ -98,7 +98,11 @@ fn count(looked: &mut Looked, steps: Steps, now: Anchor) -> Result<(Vec<u64>, St
         let bounds = (0..=window_ns / step_ns).rev();
         let bounds = bounds.map(|step| view.upper_bound(now.at.before(step * step_ns)));
         let bounds = bounds.collect::<Result<Vec<_>, Missed>>()?;
-        Ok(bounds.windows(2).map(|pair| pair[1] - pair[0]).collect())
+        if !bounds.iter().all(|bound| bound.is_exact) {
+            say_damaged(&shown);
+        }
+        let positions: Vec<u64> = bounds.iter().map(|bound| bound.position).collect();
+        Ok(positions.windows(2).map(|pair| pair[1] - pair[0]).collect())
     })?;
     Ok((counts, instant(now.wall_ns)))
 }

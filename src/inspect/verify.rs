@@ -53,10 +53,16 @@ pub fn run(directory: &Path) -> Result<Verdict> {
         retired += (before - faulty.len()) as u64;
     }
 
-    let count = faulty.iter().map(|faults| faults.count).sum::<u64>() + view.findings.len() as u64;
+    let aside = view.aside.iter();
+    let aside: Vec<_> = aside
+        .map(|path| format!("{path}: set aside by an earlier start"))
+        .collect();
+    let count = faulty.iter().map(|faults| faults.count).sum::<u64>()
+        + (view.findings.len() + aside.len()) as u64;
     let lines = view
         .findings
         .iter()
+        .chain(&aside)
         .chain(faulty.iter().flat_map(|faults| &faults.lines));
     let mut out = Out::new();
     let mut said = 0;
@@ -140,9 +146,6 @@ fn notes(shown: &str, view: &View<'_, ReadDisk>, retired: u64) -> Vec<String> {
     if view.tail_bytes > 0 {
         let bytes = many(view.tail_bytes, "byte");
         notes.push(format!("{shown}: note: {bytes} behind the newest record, as a running server and a kill leave them"));
-    }
-    for path in &view.aside {
-        notes.push(format!("{path}: note: set aside by an earlier start"));
     }
     if retired > 0 {
         let segments = many(retired, "segment");

@@ -11,6 +11,7 @@
 //! positions below `end` are all flushed; every hit after `complete_after` has a position.
 
 mod boots;
+mod correct;
 pub mod disk;
 pub mod name;
 mod read;
@@ -25,6 +26,7 @@ mod view;
 
 pub use read::Reader;
 pub use recover::Recovered;
+pub use search::Bound;
 pub use segment::Segment;
 pub use sync::{SyncJob, SyncPolicy};
 pub use view::{Missed, OpenPart, Part, View};
@@ -46,6 +48,8 @@ pub const TURN_HITS_MAX: usize = 8192;
 pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
 /// How often hits make sure that the directory they are written to is where it was.
 pub const LOOK_NS: u64 = SECOND_NS;
+/// Files set aside that a status names at the most.
+pub const QUARANTINED_MAX: usize = 16;
 /// What a device writes as a whole: a header never comes apart from the records in its sector.
 const SECTOR_BYTES: u64 = 512;
 const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
@@ -142,6 +146,8 @@ pub struct Journal<D: Disk> {
     pinned_end: u64,
     /// Every hit with a later stamp is in the journal.
     complete_after: Stamp,
+    /// The names of files that were set aside.
+    quarantined: Vec<String>,
     /// Sealed files with unsynced records.
     unsynced: Vec<(String, Arc<D::File>, u64)>,
     /// Positions in sealed segments that are not kept open and have yet to be synced: what a killed
@@ -201,6 +207,7 @@ impl<D: Disk> Journal<D> {
                 _ => recovered.this_boot_from,
             },
             complete_after: recovered.complete_after,
+            quarantined: recovered.quarantined.clone(),
             unsynced: Vec::new(),
             closed: recovered.this_boot_from..match policy {
                 SyncPolicy::Never => u64::MAX,
@@ -241,6 +248,16 @@ impl<D: Disk> Journal<D> {
     #[must_use]
     pub const fn complete_after(&self) -> Stamp {
         self.complete_after
+    }
+
+    /// The files that were set aside and still lie there, at most [`QUARANTINED_MAX`].
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<String> {
+        let names = self.quarantined.iter().take(QUARANTINED_MAX);
+        names
+            .filter(|name| self.disk.open(name).is_ok())
+            .map(|name| self.disk.path(name))
+            .collect()
     }
 
     /// How many segments hold records.

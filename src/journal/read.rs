@@ -6,6 +6,7 @@
 //! Must not know who asks. Invariant: only what is flushed is read, and nothing is changed.
 
 use super::disk::Disk;
+use super::search::Bound;
 use super::segment::{CHUNK_RECORDS, Segment};
 use super::{Journal, name};
 use crate::error::{Error, Result};
@@ -17,12 +18,24 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Errors
     /// The segment it lies in cannot be read.
-    pub fn upper_bound(&self, stamp: Stamp) -> Result<u64> {
+    pub fn upper_bound(&self, stamp: Stamp) -> Result<Bound> {
         let index = self.sealed.partition_point(|segment| segment.last <= stamp);
         let segment = match self.sealed.get(index).or_else(|| self.written()) {
             Some(segment) if segment.last > stamp => segment,
-            _ => return Ok(self.end),
+            newest => {
+                let is_exact = newest
+                    .or_else(|| self.sealed.back())
+                    .is_none_or(|newest| !newest.ends_damaged);
+                return Ok(Bound {
+                    position: self.end,
+                    is_exact,
+                });
+            }
         };
+        if stamp <= segment.base && index > 0 {
+            let before = &self.sealed[index - 1];
+            return Ok(before.end_bound().behind(before.sequence));
+        }
         let file = self.file_of(segment)?;
         let found = segment.upper_bound(&*file, stamp).map_err(|cause| {
             Error::io(
@@ -31,7 +44,7 @@ impl<D: Disk> Journal<D> {
                 cause,
             )
         })?;
-        Ok(segment.sequence + found)
+        Ok(found.behind(segment.sequence))
     }
 
     /// The file of `segment`. That of the active one is open: under its name may be another by now.
@@ -55,10 +68,10 @@ impl<D: Disk> Journal<D> {
             (self.first()..self.end).contains(&position),
             "position {position} is no record"
         );
-        let index = self
+        let number = self
             .sealed
             .partition_point(|segment| segment.end() <= position);
-        let segment = self.sealed.get(index).or_else(|| self.written());
+        let segment = self.sealed.get(number).or_else(|| self.written());
         let segment = segment.expect("segments hold every position");
         reader.stamps.clear();
         reader.start = position;
@@ -79,6 +92,12 @@ impl<D: Disk> Journal<D> {
             })?;
         if let Some(damage) = damage {
             reader.damaged_count += damage.count;
+            let next = self.sealed.get(number + 1).or_else(|| self.written());
+            let until = damage.until.unwrap_or_else(|| match next {
+                Some(next) if next.sequence >= segment.end() => next.base.after(1),
+                _ => segment.last,
+            });
+            reader.doubtful_until = reader.doubtful_until.max(until);
             if reader.reported != Some(segment.number) {
                 reader.reported = Some(segment.number);
                 let path = self.disk.path(&name::segment(segment.number));
@@ -99,6 +118,8 @@ pub struct Reader<D: Disk> {
     start: u64,
     stamps: Vec<Stamp>,
     damaged_count: u64,
+    /// No damaged record it came across is later than this.
+    doubtful_until: Stamp,
     /// The segment whose damage was last reported: one line for each is enough.
     reported: Option<u64>,
 }
@@ -113,6 +134,7 @@ impl<D: Disk> Reader<D> {
             start: 0,
             stamps,
             damaged_count: 0,
+            doubtful_until: Stamp::MIN,
             reported: None,
         }
     }
@@ -121,6 +143,13 @@ impl<D: Disk> Reader<D> {
     #[must_use]
     pub const fn damaged_count(&self) -> u64 {
         self.damaged_count
+    }
+
+    /// No damaged record it came across is later than this; [`Stamp::MIN`] if there was none. As long as a
+    /// cutoff lies before it, such a record may have been taken out of the window too early.
+    #[must_use]
+    pub const fn doubtful_until(&self) -> Stamp {
+        self.doubtful_until
     }
 
     /// What it has read ahead from `position` on; nothing if that is not in its chunk.

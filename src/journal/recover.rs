@@ -8,9 +8,13 @@
 //! | above all others, with a header from below all others and no record under its own key | torn: recycled and never written; removed, or renamed back if it is alone |
 //! | with a header from above all others | torn: recycled and written, the new name was lost; renamed, and what is below it was retired: removed |
 //! | a sound header of a future version, or with unknown flags | refuse to start; nothing is changed |
-//! | any other unreadable header, or one of another number | corrupt: set aside; its places are kept |
-//! | bytes behind the last valid slot of the newest segment | torn: trimmed |
-//! | a damaged record before that | corrupt: keeps its place, takes its earlier neighbour's time |
+//! | a damaged header that its checksum or its neighbours determine | corrupt: corrected and reported |
+//! | a header of which only the checksum is damaged, and that fits its neighbours | corrupt: taken as it stands; estimated |
+//! | any other unreadable header, or one of another number | corrupt: set aside; its places are kept; estimated |
+//! | behind the last valid slot of the newest segment, zeros and records of earlier segments in the same file | torn: trimmed |
+//! | next to the last valid slot, any other bytes, and a single record later than now | corrupt: damaged records, as below |
+//! | further behind, any other bytes | corrupt: not counted, kept and reported; estimated |
+//! | a damaged record before that | corrupt: keeps its place, takes its earlier neighbour's time; estimated |
 //! | a segment shorter than the next header says (lost records, a missing segment) | corrupt: same |
 //! | records behind the next header's sequence number | refused while they were written: cut off |
 //! | a header that begins before its predecessor does, same boot | the same: the predecessor is removed |
@@ -26,8 +30,8 @@ use super::boots::{self, Placed};
 use super::disk::Disk;
 use super::name;
 use super::record::Header;
-use super::segment::{Segment, offset_of, records_in, scan};
-use super::survey::{Access, Found, Survey, Unreadable, list};
+use super::segment::{Segment, Tail, offset_of, records_in, scan};
+use super::survey::{Access, Doubt, Found, Present, Survey, Unreadable, list};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, Stamp};
 
@@ -55,6 +59,8 @@ pub struct Recovered {
     pub doubtful_until: Stamp,
     /// Everything corrupt, one line each with file and position.
     pub findings: Vec<String>,
+    /// The names of files that were set aside, now or by an earlier start.
+    pub quarantined: Vec<String>,
 }
 
 impl Recovered {
@@ -83,6 +89,24 @@ pub struct Settled {
     next_number: u64,
     /// Numbers of files that were given up and could not be removed.
     leftover: Vec<u64>,
+    /// The names of segments that could not be used, as they were listed.
+    unusable: Vec<String>,
+}
+
+impl Settled {
+    /// The names of the files that are set aside, whether by this look or before.
+    pub fn quarantined<D: Disk>(&self, disk: &D, access: Access) -> Vec<String> {
+        let now = self.unusable.iter().map(|name| {
+            let to = name::aside(name);
+            match access == Access::Own && disk.open(&to).is_ok() {
+                true => to,
+                false => name.clone(),
+            }
+        });
+        let before = self.listed.iter().map(|(name, _)| name);
+        let before = before.filter(|name| name::number_of(name).is_none());
+        before.cloned().chain(now).collect()
+    }
 }
 
 /// Reads the directory.
@@ -90,10 +114,12 @@ pub struct Settled {
 /// # Errors
 /// It cannot be read, or what is there cannot be told apart; the message names file and cause.
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
-    let settled = settle(disk, Access::Own)?;
+    let present = Present { boot, now: &|| now };
+    let settled = settle(disk, Access::Own, present)?;
     let (segments, placed) = place(&settled.found, boot, now);
     let this_boot = settled.found.get(placed.running_from);
     let this_boot_from = this_boot.map_or(settled.end, |found| found.header.sequence);
+    let quarantined = settled.quarantined(disk, Access::Own);
     Ok(Recovered {
         complete_after: complete_after(&segments, settled.end, now.at),
         segments,
@@ -105,6 +131,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         damaged_count: settled.damaged_count,
         doubtful_until: placed.doubtful_until,
         findings: settled.findings,
+        quarantined,
     })
 }
 
@@ -112,10 +139,11 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
 ///
 /// # Errors
 /// As [`recover`] has them.
-pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
+pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result<Settled> {
     let mut survey = Survey {
         disk,
         access,
+        present,
         findings: Vec::new(),
         leftover: Vec::new(),
         trimmed_bytes: 0,
@@ -138,6 +166,7 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
         let cause = "is the last segment there can be (move it away to go on)";
         return Err(Error::found(disk.path(&last), cause));
     }
+    survey.correct_by_neighbours(&mut found, &mut unreadable)?;
     for unreadable in &unreadable {
         survey.set_aside(&unreadable.name, &unreadable.cause);
     }
@@ -147,8 +176,10 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
     let mut end = found.last().map_or(0, Found::end);
     let lost = survey.count_unreadable_newest(&found, &listed, &unreadable)?;
     end += lost;
-    if let Some(newest) = found.last_mut() {
+    if let Some(newest) = found.last_mut().filter(|_| lost > 0) {
         newest.count += lost;
+        newest.ends_damaged = true;
+        newest.doubt = Doubt::UntilNext;
     }
     Ok(Settled {
         found,
@@ -159,6 +190,7 @@ pub fn settle<D: Disk>(disk: &D, access: Access) -> Result<Settled> {
         findings: survey.findings,
         next_number,
         leftover: survey.leftover,
+        unusable: unreadable.into_iter().map(|it| it.name).collect(),
     })
 }
 
@@ -169,8 +201,8 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Place
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
         .collect();
-    let placed = boots::place(&headers, boot, now);
-    let mut segments = Vec::with_capacity(found.len());
+    let mut placed = boots::place(&headers, boot, now);
+    let mut segments: Vec<Segment> = Vec::with_capacity(found.len());
     // Order is what everything rests on, whatever was damaged.
     let mut earlier = Stamp::MIN;
     for (found, base) in found.iter().zip(&placed.bases) {
@@ -188,8 +220,19 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Place
             stored: found.stored,
             base,
             last,
+            ends_damaged: found.ends_damaged,
         });
         earlier = last;
+    }
+    for (index, found) in found.iter().enumerate() {
+        let until = match found.doubt {
+            Doubt::None => continue,
+            Doubt::UntilRecord(offset_ns) => segments[index].base.after(offset_ns),
+            Doubt::UntilNext => segments
+                .get(index + 1)
+                .map_or(now.at, |next| next.base.after(1)),
+        };
+        placed.doubtful_until = placed.doubtful_until.max(until);
     }
     (segments, placed)
 }
@@ -201,6 +244,25 @@ pub fn complete_after(segments: &[Segment], end: u64, now: Stamp) -> Stamp {
         Some(oldest) if oldest.sequence > 0 => oldest.base.after(1),
         None if end > 0 => now,
         _ => Stamp::MIN,
+    }
+}
+
+/// How far behind its base a record of the newest segment may lie, in ns: none of this boot is later than
+/// now. Nothing is known of a segment that another boot wrote, or that begins in the future.
+fn offset_ns_max(header: Header, boot: BootId, now: Anchor) -> u64 {
+    match now.at.ns().unsigned_abs().checked_sub(header.base_ns) {
+        Some(since_ns @ 1..) if header.boot == boot => since_ns,
+        _ => u64::MAX,
+    }
+}
+
+/// How far behind its base the last record of a sealed segment may lie, in ns, if the header of the next
+/// segment is `next`: within one boot none is later than the first of the next segment, whose base is one
+/// before that.
+fn sealed_offset_ns_max(header: Header, next: Header) -> u64 {
+    match next.base_ns.saturating_add(1).checked_sub(header.base_ns) {
+        Some(gap_ns) if header.boot == next.boot => gap_ns,
+        _ => i64::MAX.unsigned_abs(),
     }
 }
 
@@ -293,13 +355,15 @@ impl<D: Disk> Survey<'_, D> {
     /// Gives every sealed segment the length that the next header says, and reads its last record.
     fn settle_lengths(&mut self, found: &mut [Found]) -> Result<()> {
         for index in 1..found.len() {
-            let (next, next_name) = (found[index].header.sequence, found[index].file.clone());
+            let next_header = found[index].header;
+            let (next, next_name) = (next_header.sequence, found[index].file.clone());
             let this = &mut found[index - 1];
             let name = this.file.clone();
             this.count = next - this.header.sequence;
             if this.stored < this.count {
                 let lost = this.count - this.stored;
                 self.damaged_count += lost;
+                this.doubt = Doubt::UntilNext;
                 let (records, places) = match lost {
                     1 => ("1 record is".to_owned(), "its place is"),
                     _ => (format!("{lost} records are"), "their places are"),
@@ -312,18 +376,37 @@ impl<D: Disk> Survey<'_, D> {
             }
             this.stored = this.stored.min(this.count);
             if this.count > 0 {
-                let segment = Segment {
+                let mut segment = Segment {
                     number: this.header.number,
                     sequence: this.header.sequence,
                     count: this.count,
                     stored: this.stored,
                     base: Stamp::default(),
                     last: Stamp::MAX,
+                    ends_damaged: false,
                 };
-                let last = segment
-                    .stamp_at(&self.open(&name)?, this.count - 1)
-                    .map_err(self.failed("read", &name))?;
+                let file = self.open(&name)?;
+                let failed = || self.failed("read", &name);
+                let stamp_at = |segment: &Segment, index| {
+                    let stamp = segment.stamp_at(&file, index);
+                    stamp.map_err(failed())
+                };
+                let latest = segment
+                    .base
+                    .after(sealed_offset_ns_max(this.header, next_header));
+                let mut last = stamp_at(&segment, this.count - 1)?;
+                // As in the newest segment, a single record that is too late is damaged.
+                if last > latest && this.count > 1 && stamp_at(&segment, this.count - 2)? <= latest
+                {
+                    segment.last = latest;
+                    last = stamp_at(&segment, this.count - 1)?;
+                }
                 this.last_offset_ns = last.since(segment.base);
+                this.ends_damaged = this.stored < this.count
+                    || !segment.is_valid(&file, this.count - 1).map_err(failed())?;
+                if this.ends_damaged {
+                    this.doubt = Doubt::UntilNext;
+                }
             }
         }
         Ok(())
@@ -334,16 +417,39 @@ impl<D: Disk> Survey<'_, D> {
         let Some(newest) = found.last_mut() else {
             return Ok(());
         };
-        let name = newest.file.clone();
-        let scan = self.scan(&name, newest.header.number, newest.stored)?;
-        newest.count = scan.length;
-        newest.stored = scan.length;
+        let (name, number) = (newest.file.clone(), newest.header.number);
+        let file = self.open(&name)?;
+        let read = |offset_ns_max| {
+            scan(&file, number, newest.stored, offset_ns_max).map_err(self.failed("read", &name))
+        };
+        let mut scan = read(u64::MAX)?;
+        let latest_ns = offset_ns_max(newest.header, self.present.boot, (self.present.now)());
+        if scan.last_offset_ns > latest_ns {
+            // Several records later than now are those of a machine whose boot time went back. A single one
+            // is damaged.
+            let believed = read(latest_ns)?;
+            if believed.length + 1 == scan.length {
+                scan = believed;
+            }
+        }
+        let tail = Tail::read(&file, number, &scan, newest.stored, latest_ns);
+        let tail = tail.map_err(self.failed("read", &name))?;
+        newest.count = scan.length + tail.adjacent;
+        newest.stored = newest.count;
         newest.last_offset_ns = scan.last_offset_ns.max(1);
-        self.damaged_count += scan.damaged;
+        newest.ends_damaged = tail.adjacent > 0;
+        newest.doubt = match scan.damaged_until_ns {
+            _ if tail != Tail::default() => Doubt::UntilNext,
+            Some(offset_ns) => Doubt::UntilRecord(offset_ns),
+            None => newest.doubt,
+        };
+        let damaged = scan.damaged + tail.adjacent;
+        self.damaged_count += damaged;
         // Who only looks has every record read again, and names each.
-        let named = scan.first_damaged.filter(|_| self.access == Access::Own);
-        if let Some(first) = named {
-            let in_all = match scan.damaged {
+        let first = scan.first_damaged;
+        let first = first.or_else(|| (tail.adjacent > 0).then_some(scan.length));
+        if let Some(first) = first.filter(|_| self.access == Access::Own) {
+            let in_all = match damaged {
                 1 => "it keeps its place".to_owned(),
                 more => format!("as in {more} records in all; their places are kept"),
             };
@@ -353,8 +459,16 @@ impl<D: Disk> Survey<'_, D> {
                 Segment::place(first),
             ));
         }
-        let length = offset_of(scan.length);
-        if newest.bytes > length {
+        if let Some(apart) = tail.apart {
+            self.findings.push(format!(
+                "{}: {}: bytes behind the last record that no crash leaves there; they are not counted",
+                self.disk.path(&name),
+                Segment::place(apart),
+            ));
+        }
+        let length = offset_of(newest.count);
+        // What cannot be explained is kept for whoever looks into it.
+        if newest.bytes > length && tail.apart.is_none() {
             self.trim(&name, length);
             self.trimmed_bytes += newest.bytes - length;
         }
@@ -385,7 +499,7 @@ impl<D: Disk> Survey<'_, D> {
                 };
                 let file = self.disk.open(&renamed).or_else(|_| self.disk.open(name));
                 let file = file.map_err(self.failed("open", name))?;
-                let scan = scan(&file, number, records_in(*bytes));
+                let scan = scan(&file, number, records_in(*bytes), u64::MAX);
                 lost += scan.map_err(self.failed("read", name))?.length;
             }
         }

@@ -112,6 +112,7 @@ impl<D: Disk> Journal<D> {
             stored: 0,
             base: epoch,
             last: Stamp::MIN,
+            ends_damaged: false,
         };
         self.active = Some(Active {
             at,

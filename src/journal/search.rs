@@ -53,18 +53,45 @@ impl Range {
     }
 }
 
+/// How many records have a stamp of at most the one that was sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Their number, or the position behind them.
+    pub position: u64,
+    /// Whether it is certain: the record before it is valid. A damaged one has its earlier neighbour's
+    /// time and may in truth be later.
+    pub is_exact: bool,
+}
+
+impl Bound {
+    pub(super) const fn exact(position: u64) -> Self {
+        Self {
+            position,
+            is_exact: true,
+        }
+    }
+
+    /// The same bound, counted from `sequence` on.
+    pub(super) const fn behind(self, sequence: u64) -> Self {
+        Self {
+            position: sequence + self.position,
+            ..self
+        }
+    }
+}
+
 impl Segment {
     /// How many records have a stamp of at most `stamp`.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn upper_bound<F: DiskFile>(&self, file: &F, stamp: Stamp) -> io::Result<u64> {
+    pub fn upper_bound<F: DiskFile>(&self, file: &F, stamp: Stamp) -> io::Result<Bound> {
         // The first record lies behind the base.
         if stamp <= self.base {
-            return Ok(0);
+            return Ok(Bound::exact(0));
         }
         if self.last <= stamp {
-            return Ok(self.count);
+            return Ok(self.end_bound());
         }
         // Lost places carry the last stamp, so the bound lies among the stored ones.
         let mut range = Range {
@@ -89,8 +116,18 @@ impl Segment {
         }
         // What lies behind the range is later, and is read along.
         let mut stamps = Vec::with_capacity(CHUNK_RECORDS);
-        self.read(file, range.low, &mut stamps)?;
-        Ok(range.low + stamps.partition_point(|&other| other <= stamp) as u64)
+        let damage = self.read(file, range.low, &mut stamps)?;
+        let position = range.low + stamps.partition_point(|&other| other <= stamp) as u64;
+        let is_exact = damage.is_none() || position == 0 || self.is_valid(file, position - 1)?;
+        Ok(Bound { position, is_exact })
+    }
+
+    /// The bound behind its last place.
+    pub(super) const fn end_bound(&self) -> Bound {
+        Bound {
+            position: self.count,
+            is_exact: !self.ends_damaged,
+        }
     }
 }
 
@@ -111,6 +148,7 @@ mod tests {
             stored: count,
             base,
             last: base.after(offsets_ns[offsets_ns.len() - 1]),
+            ends_damaged: false,
         };
         let file = file(segment.number, offsets_ns);
         let mut reads = 0;
@@ -119,7 +157,7 @@ mod tests {
                 READS.set(0);
                 let bound = segment.upper_bound(&file, base.after(sought_ns)).ok();
                 let expected = offsets_ns.partition_point(|&other_ns| other_ns <= sought_ns);
-                assert_eq!(bound, Some(expected as u64), "{sought_ns} ns");
+                assert_eq!(bound, Some(Bound::exact(expected as u64)), "{sought_ns} ns");
                 assert!(READS.get() <= reads_max, "{} reads", READS.get());
                 reads += READS.get();
             }

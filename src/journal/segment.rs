@@ -7,11 +7,12 @@
 //! Must not know of other segments. Invariant: stamps never decrease with the position.
 
 use super::disk::{Disk, DiskFile};
-use super::record::{self, HEADER_BYTES, Key, RECORD_BYTES};
+use super::record::{self, HEADER_BYTES, Key, RECORD_BYTES, Slot};
 use super::{TURN_HITS_MAX, name};
 use crate::error::{Error, Result};
 use crate::stamp::Stamp;
 use std::io;
+use std::ops::RangeInclusive;
 
 /// A segment is sealed at this many bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
@@ -30,6 +31,8 @@ pub struct Damage {
     pub first: u64,
     /// How many there are.
     pub count: u64,
+    /// The first valid stamp of the chunk behind all of them, if there is one: their own times are not later.
+    pub until: Option<Stamp>,
 }
 
 /// Where a segment stands in the journal.
@@ -47,6 +50,8 @@ pub struct Segment {
     pub base: Stamp,
     /// The stamp of its last place.
     pub last: Stamp,
+    /// Whether its last place is damaged or lost: the hit may have come at any time up to the next segment.
+    pub ends_damaged: bool,
 }
 
 impl Segment {
@@ -92,10 +97,21 @@ impl Segment {
         let mut damage: Option<Damage> = None;
         for slot in bytes[..wanted * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
             let stamp = match self.decode(slot) {
-                Some(stamp) => stamp,
+                Some(stamp) => {
+                    if let Some(damage) = &mut damage {
+                        damage.until.get_or_insert(stamp);
+                    }
+                    stamp
+                }
                 None => {
                     let first = index + stamps.len() as u64;
-                    damage.get_or_insert(Damage { first, count: 0 }).count += 1;
+                    let damage = damage.get_or_insert(Damage {
+                        first,
+                        count: 0,
+                        until: None,
+                    });
+                    damage.count += 1;
+                    damage.until = None;
                     match stamps.last() {
                         Some(&earlier) => earlier,
                         None => self.nearest_before(file, index)?,
@@ -124,6 +140,16 @@ impl Segment {
             Some(stamp) => Ok(stamp),
             None => self.nearest_before(file, index),
         }
+    }
+
+    /// Whether record `index` is valid.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_valid<F: DiskFile>(&self, file: &F, index: u64) -> io::Result<bool> {
+        let mut bytes = [0; RECORD_BYTES];
+        read_full(file, &mut bytes, offset_of(index))?;
+        Ok(self.decode(&bytes).is_some())
     }
 
     /// The stamp of the nearest valid record before `index`, or else of the first hit: one behind the
@@ -173,38 +199,228 @@ pub struct Scan {
     pub damaged: u64,
     /// The first of those.
     pub first_damaged: Option<u64>,
+    /// The first valid record behind all of those, in ns after the base.
+    pub damaged_until_ns: Option<u64>,
     /// The newest valid record, in ns after the base.
     pub last_offset_ns: u64,
 }
 
-/// Finds the last valid slot. A slot that goes back in time is no record, whatever its check says.
+/// A scan under way.
+#[derive(Default)]
+struct Scanner {
+    scan: Scan,
+    /// The slot behind those that were seen.
+    index: u64,
+    /// Invalid slots so far, and the first of them.
+    holes: u64,
+    first_hole: Option<u64>,
+    /// A record that zeros behind it would turn into an empty slot with bits set.
+    undecided: Option<u64>,
+}
+
+impl Scanner {
+    fn record(&mut self, offset_ns: u64) {
+        if self.scan.damaged < self.holes {
+            self.scan.damaged_until_ns = Some(offset_ns);
+        }
+        self.scan.last_offset_ns = offset_ns;
+        self.scan.length = self.index + 1;
+        self.scan.damaged = self.holes;
+        self.scan.first_damaged = self.first_hole;
+        self.index += 1;
+    }
+
+    fn hole(&mut self) {
+        self.holes += 1;
+        self.first_hole.get_or_insert(self.index);
+        self.index += 1;
+    }
+
+    /// Whether the slot before the next one is a valid record, or there is none.
+    const fn follows_record(&self) -> bool {
+        self.scan.length == self.index
+    }
+
+    fn see(&mut self, slot: &[u8], key: Key, offset_ns_max: u64) {
+        if let Some(offset_ns) = self.undecided.take() {
+            match slot.iter().all(|&byte| byte == 0) {
+                true => self.hole(),
+                false => self.record(offset_ns),
+            }
+        }
+        match record::decode(slot, key) {
+            Some(offset_ns)
+                if offset_ns < self.scan.last_offset_ns || offset_ns > offset_ns_max =>
+            {
+                self.hole();
+            }
+            Some(offset_ns) if record::is_key_in_zeros(offset_ns, key) => {
+                if self.follows_record() {
+                    self.undecided = Some(offset_ns);
+                } else {
+                    self.hole();
+                }
+            }
+            Some(offset_ns) => self.record(offset_ns),
+            None => self.hole(),
+        }
+    }
+}
+
+/// Finds the last valid slot. A slot that goes back in time, or lies more than `offset_ns_max` behind the
+/// base, is no record, whatever its check says; nor is one among zeros that has no bits but those of the
+/// key.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn scan<F: DiskFile>(file: &F, number: u64, records: u64) -> io::Result<Scan> {
-    let mut scan = Scan::default();
-    let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
-    let (mut index, mut holes, mut first_hole) = (0, 0, None);
-    while index < records {
-        let length = (records - index).min(CHUNK_RECORDS as u64) as usize;
-        read_full(file, &mut bytes[..length * RECORD_BYTES], offset_of(index))?;
-        for slot in bytes[..length * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
-            match record::decode(slot, Key::of(number)) {
-                Some(offset_ns) if offset_ns >= scan.last_offset_ns => {
-                    scan.last_offset_ns = offset_ns;
-                    scan.length = index + 1;
-                    scan.damaged = holes;
-                    scan.first_damaged = first_hole;
+pub fn scan<F: DiskFile>(
+    file: &F,
+    number: u64,
+    records: u64,
+    offset_ns_max: u64,
+) -> io::Result<Scan> {
+    let key = Key::of(number);
+    let mut scanner = Scanner::default();
+    for_each_slot(file, 0..records, |_, slot| {
+        scanner.see(slot, key, offset_ns_max)
+    })?;
+    if let Some(offset_ns) = scanner.undecided.take() {
+        scanner.record(offset_ns);
+    }
+    Ok(scanner.scan)
+}
+
+/// What lies behind the last valid record and no crash of tallyd leaves there. A crash leaves zeros, and in
+/// a recycled file records of the segments whose file it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Slots next to the last record: damaged records, that keep their places.
+    pub adjacent: u64,
+    /// The first slot behind empty or recycled ones. Whether it was ever a record cannot be known.
+    pub apart: Option<u64>,
+}
+
+/// The slots of one run of equal keys in a tail.
+struct Run {
+    key: Key,
+    /// The first of them, as it would be with the segment's own key.
+    offset_ns: u64,
+    start: u64,
+    count: u64,
+}
+
+/// Segments that a file may have served since a lone slot was written, and since several were: a file is
+/// recycled when its segment is retired, so about as many as the journal has.
+const RECYCLED_SLOT_AGE_MAX: u16 = 1 << 10;
+const RECYCLED_RUN_AGE_MAX: u16 = 1 << 15;
+
+impl Run {
+    /// Whether the slots are records of an earlier segment in the same file. A single slot is not if one bit
+    /// makes it a record of segment `number` itself, no earlier than the last and no later than now: a flipped
+    /// bit in the first two bytes of a record looks like another key.
+    fn is_recycled(&self, number: u64, offsets_ns: &RangeInclusive<u64>) -> bool {
+        let flipped = Key::of(number).flips(self.key);
+        if self.count == 1
+            && flipped.count_ones() == 1
+            && offsets_ns.contains(&(self.offset_ns ^ u64::from(flipped) << 32))
+        {
+            return false;
+        }
+        let age_max = match self.count {
+            1 => RECYCLED_SLOT_AGE_MAX,
+            _ => RECYCLED_RUN_AGE_MAX,
+        };
+        let age = Key::of(number).since(self.key);
+        (1..=age_max).contains(&age) && u64::from(age) <= number
+    }
+}
+
+impl Tail {
+    /// Reads the slots of segment `number` from the end of `scan` up to `records`. No record of it can lie
+    /// more than `offset_ns_max` behind the base.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read<F: DiskFile>(
+        file: &F,
+        number: u64,
+        scan: &Scan,
+        records: u64,
+        offset_ns_max: u64,
+    ) -> io::Result<Self> {
+        let key = Key::of(number);
+        let offsets_ns = scan.last_offset_ns.max(1)..=offset_ns_max;
+        let mut tail = Self::default();
+        let mut run: Option<Run> = None;
+        for_each_slot(file, scan.length..records, |index, slot| {
+            let found = match record::classify(slot, key) {
+                // Records of a batch that was rejected and could not be truncated.
+                Slot::Record(offset_ns) if offset_ns < scan.last_offset_ns => None,
+                Slot::Record(offset_ns) if record::is_key_in_zeros(offset_ns, key) => {
+                    tail.apart.get_or_insert(index);
+                    None
                 }
+                Slot::Record(_) => Some(key),
+                Slot::Other(other) => Some(other),
+                Slot::Empty { stray } => {
+                    if stray {
+                        tail.apart.get_or_insert(index);
+                    }
+                    None
+                }
+            };
+            match (&mut run, found) {
+                (Some(run), Some(key)) if run.key == key => run.count += 1,
                 _ => {
-                    holes += 1;
-                    first_hole.get_or_insert(index);
+                    tail.end_run(run.take(), number, scan, &offsets_ns);
+                    run = found.map(|key| Run {
+                        key,
+                        offset_ns: record::offset_of(slot),
+                        start: index,
+                        count: 1,
+                    });
                 }
             }
+        })?;
+        tail.end_run(run, number, scan, &offsets_ns);
+        Ok(tail)
+    }
+
+    fn end_run(
+        &mut self,
+        run: Option<Run>,
+        number: u64,
+        scan: &Scan,
+        offsets_ns: &RangeInclusive<u64>,
+    ) {
+        let Some(run) = run.filter(|run| !run.is_recycled(number, offsets_ns)) else {
+            return;
+        };
+        if run.start == scan.length + self.adjacent {
+            self.adjacent += run.count;
+        } else {
+            self.apart.get_or_insert(run.start);
+        }
+    }
+}
+
+/// Calls `see` with each slot of `range` and its index.
+fn for_each_slot<F: DiskFile>(
+    file: &F,
+    range: std::ops::Range<u64>,
+    mut see: impl FnMut(u64, &[u8]),
+) -> io::Result<()> {
+    let mut bytes = [0_u8; CHUNK_RECORDS * RECORD_BYTES];
+    let mut index = range.start;
+    while index < range.end {
+        let length = (range.end - index).min(CHUNK_RECORDS as u64) as usize;
+        read_full(file, &mut bytes[..length * RECORD_BYTES], offset_of(index))?;
+        for slot in bytes[..length * RECORD_BYTES].chunks_exact(RECORD_BYTES) {
+            see(index, slot);
             index += 1;
         }
     }
-    Ok(scan)
+    Ok(())
 }
 
 /// Reads until `bytes` is full; what lies behind the end of the file reads as zeros, which no check
@@ -300,7 +516,7 @@ pub(super) mod tests {
     /// Length, damaged and first damaged slot, newest record, and how many reads they took.
     fn scanned(offsets_ns: &[u64], records: u64) -> (u64, u64, Option<u64>, u64, u64) {
         READS.set(0);
-        let scan = scan(&file(5, offsets_ns), 5, records).expect("it can be read");
+        let scan = scan(&file(5, offsets_ns), 5, records, u64::MAX).expect("it can be read");
         let reads = READS.get();
         (
             scan.length,
@@ -309,6 +525,118 @@ pub(super) mod tests {
             scan.last_offset_ns,
             reads,
         )
+    }
+
+    /// A file of segment `number` with these slots.
+    fn slots(number: u64, slots: &[Slot]) -> (u64, Bytes, u64) {
+        let mut bytes = vec![0; HEADER_BYTES];
+        for slot in slots {
+            bytes.extend_from_slice(&match *slot {
+                Slot::Record(offset_ns) => record::encode(offset_ns, Key::of(number)),
+                Slot::Other(key) => record::encode(0x1234_5678_9abc, key),
+                Slot::Empty { stray: false } => [0; 8],
+                Slot::Empty { stray: true } => [0, 0, 0, 0, 0, 0, 4, 0],
+            });
+        }
+        (number, Bytes(bytes), slots.len() as u64)
+    }
+
+    const EMPTY: Slot = Slot::Empty { stray: false };
+
+    /// How long the scan of such a file is, and what its tail is found to hold.
+    fn tail_of(number: u64, given: &[Slot]) -> (u64, Tail) {
+        let (number, file, records) = slots(number, given);
+        let scan = scan(&file, number, records, 1_000).expect("it can be read");
+        let tail = Tail::read(&file, number, &scan, records, 1_000).expect("it can be read");
+        (scan.length, tail)
+    }
+
+    #[test]
+    fn what_a_crash_leaves_behind_the_last_record_is_explained() {
+        let (old, older) = (Slot::Other(Key::of(1999)), Slot::Other(Key::of(3)));
+        let record = Slot::Record(5);
+        for given in [
+            &[record][..],
+            &[record, EMPTY, EMPTY],
+            &[record, old],
+            &[record, EMPTY, old, old, EMPTY],
+            &[record, older, older, old],
+            // Of a batch that was rejected.
+            &[record, Slot::Record(4), old],
+        ] {
+            assert_eq!(tail_of(2000, given), (1, Tail::default()), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_next_to_the_last_record_that_no_crash_explains_is_a_damaged_record() {
+        let (old, rotten) = (Slot::Other(Key::of(1999)), Slot::Other(Key::of(2001)));
+        let (record, future) = (Slot::Record(5), Slot::Record(1_001));
+        for (given, adjacent) in [
+            (&[record, rotten][..], 1),
+            (&[record, Slot::Other(Key::of(3))], 1),
+            (&[record, rotten, Slot::Other(Key::of(2007)), old, old], 2),
+            (&[record, future], 1),
+            (&[record, rotten, EMPTY], 1),
+        ] {
+            let apart = None;
+            assert_eq!(
+                tail_of(2000, given),
+                (1, Tail { adjacent, apart }),
+                "{given:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_slot_behind_empty_ones_that_no_crash_explains_is_no_record() {
+        let (rotten, record) = (Slot::Other(Key::of(2001)), Slot::Record(5));
+        let stray = Slot::Empty { stray: true };
+        for (given, first) in [
+            (&[record, EMPTY, rotten][..], 2),
+            (&[record, stray, EMPTY], 1),
+            (&[record, EMPTY, EMPTY, Slot::Record(1_001), EMPTY], 3),
+        ] {
+            let (adjacent, apart) = (0, Some(first));
+            assert_eq!(
+                tail_of(2000, given),
+                (1, Tail { adjacent, apart }),
+                "{given:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_bit_in_zeros_that_passes_the_check_is_no_record() {
+        let in_zeros = Slot::Record(4 << 32);
+        let scanned = |given: &[Slot]| {
+            let (number, file, records) = slots(4, given);
+            scan(&file, number, records, u64::MAX).map(|scan| scan.length)
+        };
+        let record = Slot::Record(5);
+        for (given, length) in [
+            (&[record, EMPTY, in_zeros, EMPTY][..], 1),
+            (&[record, EMPTY, in_zeros], 1),
+            (&[record, in_zeros, EMPTY], 1),
+            (&[in_zeros, EMPTY], 0),
+            // A hit may have come at that very nanosecond.
+            (&[record, in_zeros], 2),
+            (&[record, in_zeros, Slot::Record(5 << 32)], 3),
+            (&[record, in_zeros, Slot::Other(Key::of(3)), EMPTY], 2),
+        ] {
+            assert_eq!(scanned(given).ok(), Some(length), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_beyond_the_bound_is_not_believed() {
+        let (_, file, records) = slots(4, &[Slot::Record(5), Slot::Record(1_001), Slot::Record(6)]);
+        let found = scan(&file, 4, records, 1_000).expect("it can be read");
+        assert_eq!(
+            (found.length, found.damaged, found.last_offset_ns),
+            (3, 1, 6)
+        );
+        assert_eq!(found.damaged_until_ns, Some(6));
     }
 
     #[test]

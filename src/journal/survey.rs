@@ -12,6 +12,7 @@ use super::name;
 use super::record::{HEADER_BYTES, Header, HeaderFault};
 use super::segment::{Scan, read_full, records_in, scan};
 use crate::error::{Error, Result};
+use crate::stamp::{Anchor, BootId};
 use std::io;
 
 /// The most hits that a journal can have had: a million a second for 2 200 years.
@@ -26,10 +27,31 @@ pub enum Access {
     Look,
 }
 
-/// A segment with a sound header.
+/// Until when numbers are estimated because of what is wrong with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing is wrong.
+    None,
+    /// Until the window has left the record that is so many ns after the base.
+    UntilRecord(u64),
+    /// Until the window has left the beginning of the next segment, or else the present instant.
+    UntilNext,
+}
+
+/// The running boot, and its present instant.
+pub struct Present<'a> {
+    /// The boot.
+    pub boot: BootId,
+    /// Reads the clocks. They are read after a file, so that no record that was there lies in the future.
+    pub now: &'a dyn Fn() -> Anchor,
+}
+
+/// A segment with a sound header, or with one that could be corrected.
 pub struct Found {
     /// What it says of itself.
     pub header: Header,
+    /// The header as it stands in the file.
+    pub bytes_of_header: [u8; HEADER_BYTES],
     /// The name of the file it is in.
     pub file: String,
     /// The length of its file.
@@ -40,19 +62,31 @@ pub struct Found {
     pub stored: u64,
     /// The newest valid record, in ns after the base; the first hit, at 1, if there is none.
     pub last_offset_ns: u64,
+    /// Whether the record in its last place is damaged or lost.
+    pub ends_damaged: bool,
+    /// What is wrong with it.
+    pub doubt: Doubt,
 }
 
 impl Found {
     /// A segment as its file says, before its neighbours are asked.
-    pub fn new(header: Header, file: String, bytes: u64) -> Self {
+    pub fn new(
+        header: Header,
+        bytes_of_header: [u8; HEADER_BYTES],
+        file: String,
+        bytes: u64,
+    ) -> Self {
         let stored = records_in(bytes);
         Self {
             header,
+            bytes_of_header,
             file,
             bytes,
             count: stored,
             stored,
             last_offset_ns: 1,
+            ends_damaged: false,
+            doubt: Doubt::None,
         }
     }
 
@@ -74,6 +108,8 @@ pub struct Unreadable {
     pub cause: String,
     /// The sound header it bears, of another number.
     pub bears: Option<Header>,
+    /// The header as it is.
+    pub header: [u8; HEADER_BYTES],
 }
 
 /// A recovery under way.
@@ -82,6 +118,8 @@ pub struct Survey<'a, D> {
     pub disk: &'a D,
     /// Whose it is.
     pub access: Access,
+    /// When it is looked at.
+    pub present: Present<'a>,
     /// Everything corrupt so far.
     pub findings: Vec<String>,
     /// Files, by their numbers, that were given up and could not be removed.
@@ -140,11 +178,14 @@ impl<D: Disk> Survey<'_, D> {
 
     /// How far the valid records of segment `number` reach in the file `name`.
     pub fn scan(&self, name: &str, number: u64, records: u64) -> Result<Scan> {
-        scan(&self.open(name)?, number, records).map_err(self.failed("read", name))
+        scan(&self.open(name)?, number, records, u64::MAX).map_err(self.failed("read", name))
     }
 
     /// Reads every header; removes what was begun and never written.
-    pub fn read_headers(&self, listed: &[(String, u64)]) -> Result<(Vec<Found>, Vec<Unreadable>)> {
+    pub fn read_headers(
+        &mut self,
+        listed: &[(String, u64)],
+    ) -> Result<(Vec<Found>, Vec<Unreadable>)> {
         let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         // A directory with anything of a later version in it is left as it is: all is read first.
         let mut never_written = Vec::new();
@@ -152,14 +193,14 @@ impl<D: Disk> Survey<'_, D> {
             let Some(number) = name::number_of(name) else {
                 continue;
             };
-            let mut header = [0; HEADER_BYTES];
-            read_full(&self.open(name)?, &mut header, 0).map_err(self.failed("read", name))?;
-            let (cause, bears) = match Header::decode(&header) {
+            let mut read = [0; HEADER_BYTES];
+            read_full(&self.open(name)?, &mut read, 0).map_err(self.failed("read", name))?;
+            let (cause, mut bears) = match Header::decode(&read) {
                 Ok(header) if impossible(&header).is_some() => {
                     (impossible(&header).unwrap_or_default(), None)
                 }
                 Ok(header) if header.number == number => {
-                    found.push(Found::new(header, name.clone(), *bytes));
+                    found.push(Found::new(header, read, name.clone(), *bytes));
                     continue;
                 }
                 Ok(header) => (
@@ -171,7 +212,23 @@ impl<D: Disk> Survey<'_, D> {
                 }
                 Err(fault) => (fault.to_string(), None),
             };
-            let blank = header == [0; HEADER_BYTES];
+            // Header and first record reach the device together: where there is no record, the header was
+            // never whole.
+            if bears.is_none()
+                && self.scan(name, number, records_in(*bytes))?.length > 0
+                && let Some(header) = Header::correct(&read, number)
+                && impossible(&header).is_none()
+            {
+                if header.number == number {
+                    let path = self.disk.path(name);
+                    self.findings
+                        .push(format!("{path}: {cause}; corrected by its checksum"));
+                    found.push(Found::new(header, read, name.clone(), *bytes));
+                    continue;
+                }
+                bears = Some(header);
+            }
+            let blank = read == [0; HEADER_BYTES];
             if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
                 never_written.push(name);
                 continue;
@@ -183,6 +240,7 @@ impl<D: Disk> Survey<'_, D> {
                 bytes,
                 cause,
                 bears,
+                header: read,
             });
         }
         for name in never_written {
@@ -206,7 +264,7 @@ impl<D: Disk> Survey<'_, D> {
                 .rename(&it.name, &file)
                 .map_err(self.failed("rename", &it.name))?;
         }
-        Ok(Found::new(header, file, it.bytes))
+        Ok(Found::new(header, it.header, file, it.bytes))
     }
 
     /// Removes a file that holds nothing. That it succeeds is no promise.

@@ -13,8 +13,9 @@
 use super::disk::Disk;
 use super::record::{self, HEADER_BYTES, Header, Key, RECORD_BYTES};
 use super::recover::{Settled, complete_after, place, settle};
+use super::search::Bound;
 use super::segment::{CHUNK_RECORDS, Damage, Segment, offset_of, read_full};
-use super::survey::{Access, list};
+use super::survey::{Access, Present, list};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, Stamp};
 use std::io::{self, ErrorKind};
@@ -50,6 +51,7 @@ pub struct Part {
     pub segment: Segment,
     /// What it says of itself.
     pub header: Header,
+    bytes_of_header: [u8; HEADER_BYTES],
     /// The name of its file.
     file: String,
 }
@@ -77,7 +79,8 @@ impl<'a, D: Disk> View<'a, D> {
     pub fn open(disk: &'a D, boot: BootId, now: impl Fn() -> Anchor) -> Result<Self> {
         let mut amiss = None;
         for _ in 0..SURVEYS_MAX {
-            let settled = settle(disk, Access::Look);
+            let present = Present { boot, now: &now };
+            let settled = settle(disk, Access::Look, present);
             let listed = list(disk)?;
             let found = match &settled {
                 Ok(settled) if names(&settled.listed) != names(&listed) => continue,
@@ -98,6 +101,11 @@ impl<'a, D: Disk> View<'a, D> {
     fn of(disk: &'a D, settled: Settled, boot: BootId, now: Anchor) -> Self {
         let (segments, placed) = place(&settled.found, boot, now);
         let complete_after = complete_after(&segments, settled.end, now.at);
+        let aside = settled.listed.iter().map(|(name, _)| name);
+        let aside: Vec<_> = aside
+            .filter(|name| name.ends_with(".aside"))
+            .cloned()
+            .collect();
         let found = settled.found.into_iter();
         let parts = segments
             .into_iter()
@@ -105,9 +113,10 @@ impl<'a, D: Disk> View<'a, D> {
             .map(|(segment, found)| Part {
                 segment,
                 header: found.header,
+                bytes_of_header: found.bytes_of_header,
                 file: found.file,
             });
-        let aside = settled.listed.iter().map(|(name, _)| disk.path(name));
+        let aside = aside.iter().map(|name| disk.path(name)).collect();
         Self {
             disk,
             parts: parts.collect(),
@@ -116,7 +125,7 @@ impl<'a, D: Disk> View<'a, D> {
             doubtful_until: placed.doubtful_until,
             tail_bytes: settled.trimmed_bytes,
             findings: settled.findings,
-            aside: aside.filter(|path| path.ends_with(".aside")).collect(),
+            aside,
         }
     }
 
@@ -132,16 +141,26 @@ impl<'a, D: Disk> View<'a, D> {
     ///
     /// # Errors
     /// The segment it lies in cannot be read, or was retired.
-    pub fn upper_bound(&self, stamp: Stamp) -> Result<u64, Missed> {
+    pub fn upper_bound(&self, stamp: Stamp) -> Result<Bound, Missed> {
         let index = self
             .parts
             .partition_point(|part| part.segment.last <= stamp);
         match self.parts.get(index) {
+            Some(part) if index > 0 && stamp <= part.segment.base => {
+                let before = &self.parts[index - 1].segment;
+                Ok(before.end_bound().behind(before.sequence))
+            }
             Some(part) => {
                 let bound = self.open_part(part)?.upper_bound(stamp)?;
-                Ok(part.segment.sequence + bound)
+                Ok(bound.behind(part.segment.sequence))
             }
-            None => Ok(self.end),
+            None => Ok(Bound {
+                position: self.end,
+                is_exact: self
+                    .parts
+                    .last()
+                    .is_none_or(|newest| !newest.segment.ends_damaged),
+            }),
         }
     }
 
@@ -199,7 +218,7 @@ impl<D: Disk> OpenPart<'_, D> {
     ///
     /// # Errors
     /// The file cannot be read, or was retired.
-    pub fn upper_bound(&self, stamp: Stamp) -> Result<u64, Missed> {
+    pub fn upper_bound(&self, stamp: Stamp) -> Result<Bound, Missed> {
         let bound = self.part.segment.upper_bound(&self.file, stamp);
         let bound = bound.map_err(|cause| self.failed(cause))?;
         // A search takes a record that fails its check for a damaged one.
@@ -247,10 +266,10 @@ impl<D: Disk> OpenPart<'_, D> {
     fn still(&self) -> Result<(), Missed> {
         let mut header = [0; HEADER_BYTES];
         read_full(&self.file, &mut header, 0).map_err(|cause| self.failed(cause))?;
-        match Header::decode(&header) {
-            Ok(header) if header == self.part.header => Ok(()),
-            _ => Err(Missed::Retired),
+        if header == self.part.bytes_of_header {
+            return Ok(());
         }
+        Err(Missed::Retired)
     }
 
     fn failed(&self, cause: io::Error) -> Missed {

@@ -27,6 +27,8 @@ pub struct History {
     /// The beginning of the first step and the position of the first hit that is too late, once known.
     fixed: Option<(Stamp, u64)>,
     counts: Vec<u64>,
+    /// Whether some step is.
+    estimated: bool,
 }
 
 impl History {
@@ -38,6 +40,7 @@ impl History {
             now,
             fixed: None,
             counts: Vec::new(),
+            estimated: false,
         }
     }
 
@@ -56,7 +59,9 @@ impl History {
             count: (count - done).min(hit::STEPS_MAX as u64) as usize,
             end,
         };
-        match self.operator.ask(piece)? {
+        let (answer, estimated) = self.operator.ask(piece)?.split();
+        self.estimated |= estimated;
+        match answer {
             Answer::Steps(counts) => self.counts.extend(counts),
             other => unreachable!("{other:?} is no answer to steps"),
         }
@@ -83,7 +88,8 @@ impl History {
             .text("step_ns", step_ns.to_string())
             .bare("step_seconds", step_ns as f64 / SECOND_NS as f64)
             .numbers("counts", self.counts.clone())
-            .bare("sum", self.counts.iter().sum::<u64>());
+            .bare("sum", self.counts.iter().sum::<u64>())
+            .bare("estimated", self.estimated);
         pages::json(&fields)
     }
 }

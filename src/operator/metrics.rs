@@ -42,7 +42,7 @@ pub fn page(operator: &Operator, now: Anchor) -> Result<Page, String> {
         Seconds(facts.window_ns),
     );
     text.counter("hits_total", "Hits of the journal's life.", status.total);
-    text.gauge("estimated", "Whether the window reaches back to hits that the wall clock had to place or that are not kept.", u8::from(status.estimated));
+    text.gauge("estimated", "Whether the window reaches back to hits that are lost, not kept, or placed in time with doubt.", u8::from(status.estimated));
     text.head(
         "refused_total",
         "counter",

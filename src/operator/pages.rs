@@ -8,6 +8,7 @@
 use super::Operator;
 use super::question::{Format, Span};
 use crate::fields::Fields;
+use crate::front::ESTIMATED;
 use crate::front::desk::Page;
 use crate::front::gauges::Side;
 use crate::hit::{Answer, Ask, Status};
@@ -87,17 +88,25 @@ pub fn count(
         }
         Span::Between(from, to) => (from, to, Ask::Between { from, to }),
     };
-    let Answer::Count(count) = operator.ask(ask)? else {
+    let (answer, estimated) = operator.ask(ask)?.split();
+    let Answer::Count(count) = answer else {
         unreachable!("a number of hits was asked for");
     };
+    let headers = estimated_header(estimated);
     if format == Format::Plain {
-        return Ok(plain(format!("{count}\n")));
+        return Ok(page("200 OK", headers, PLAIN, format!("{count}\n")));
     }
     let fields = Fields::new()
         .text("from", instant(now.wall_at(from)))
         .text("to", instant(now.wall_at(to)))
-        .bare("count", count);
-    Ok(json(&fields))
+        .bare("count", count)
+        .bare("estimated", estimated);
+    Ok(page("200 OK", headers, JSON, fields.json()))
+}
+
+/// What the head of an answer says of its numbers, if they are not exact.
+pub const fn estimated_header(estimated: bool) -> &'static str {
+    if estimated { ESTIMATED } else { "" }
 }
 
 pub fn total(operator: &Operator, format: Format, now: Anchor) -> Result<Page, String> {
@@ -181,6 +190,7 @@ pub fn status(
         .bare("retain_seconds", seconds(facts.retain_ns))
         .text("history_from", instant(now.wall_at(from)))
         .text("sync", facts.sync.clone())
+        .texts("quarantined", status.quarantined)
         .bare("segments", status.segment_count)
         .bare("journal_bytes", status.journal_bytes)
         .bare("connections", gauges.open(Side::Hits))

@@ -12,7 +12,6 @@ use super::tape::{Event, Files, TapeDisk};
 use std::fmt;
 use tallyd::clock::{Clock, HandClock};
 use tallyd::funnel::LATE_NS_MAX;
-use tallyd::hit::Verdict;
 use tallyd::journal::{Journal, Reader};
 use tallyd::stamp::{BootId, Stamp};
 
@@ -99,7 +98,7 @@ pub fn check(run: &Run, files: &Files, bounds: &Bounds) -> Result<Next, String> 
     let mut line = life.hit(2);
     life.sync_when_due();
     let answer = line.wait().map_err(|_| "no answer")?;
-    if answer.verdict() != Verdict::Counted {
+    if !answer.verdict().is_counted() {
         return Err("the next hits are refused".to_owned());
     }
     let cutoff = now.before(WINDOW_NS);

@@ -164,7 +164,7 @@ fn a_look_at_a_journal_that_moves_meanwhile_is_of_one_instant() {
             let from = to.before(draw.span(WINDOW_NS + LATE_NS_MAX));
             let counted = view
                 .upper_bound(to)
-                .and_then(|end| Ok(end - view.upper_bound(from)?));
+                .and_then(|end| Ok(end.position - view.upper_bound(from)?.position));
             match counted {
                 Ok(counted) if from >= view.complete_after => {
                     let owner = owner.lock().expect("no step panics");

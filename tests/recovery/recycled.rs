@@ -146,7 +146,7 @@ fn recycled_files_whose_new_names_were_all_lost_get_them_back() {
             ..lost.header(NEWEST)
         };
         bytes[..64].copy_from_slice(&header.encode());
-        bytes[64..72].copy_from_slice(&encode(200, Key::of(5)));
+        bytes[64..72].copy_from_slice(&encode(20, Key::of(5)));
     });
     let rig = lost.open();
     let kept: Vec<_> = (2..=5).map(named).collect();

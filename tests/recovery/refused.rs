@@ -65,7 +65,7 @@ fn directory_that_cannot_be_changed_gives_the_same_count() {
 #[test]
 fn file_that_cannot_be_set_aside_is_said_to_be_where_it_is() {
     for (fails, said) in [(false, "; set aside as "), (true, "; left where it is")] {
-        let written = Written::harmed(SEALED, |bytes| bytes[9] ^= 1);
+        let written = Written::harmed(SEALED, |bytes| bytes[16..64].fill(0xa5));
         if fails {
             written
                 .disk

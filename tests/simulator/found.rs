@@ -313,7 +313,9 @@ fn check_places_in_time(found: &Found, model: &Model, lines: &Lines) -> Outcome 
         })?;
     }
     let (given, expected) = (found.recovered.doubtful_until, lines.doubtful_until);
-    promise(given == expected, || {
+    // What is damaged is in doubt as well.
+    let is_right = given == expected || model.damaged && given > expected;
+    promise(is_right, || {
         format!("in doubt until {given}, not until {expected}")
     })
 }
@@ -379,5 +381,5 @@ fn take_over(
     let running = found.headers.get(lines.running_from);
     let from = running.map_or(end, |header| header.sequence as usize);
     model.unsynced_since = (from < end).then_some(now.at);
-    model.doubtful_until = lines.doubtful_until;
+    model.doubtful_until = found.recovered.doubtful_until;
 }

@@ -522,7 +522,7 @@ impl Life {
             let mut expected = Vec::new();
             for (line, hits) in lines.iter_mut().zip(&trial.batches) {
                 end += hits.len();
-                if let Some(given) = answered(line).filter(|one| one.verdict == Verdict::Counted) {
+                if let Some(given) = answered(line).filter(|one| one.verdict.is_counted()) {
                     expected.push((given, hits.clone(), end));
                 }
             }
@@ -533,7 +533,7 @@ impl Life {
         }
         for held in &mut self.held {
             if let Held::Batch(line, hits, end) = held
-                && let Some(given) = answered(line).filter(|one| one.verdict == Verdict::Counted)
+                && let Some(given) = answered(line).filter(|one| one.verdict.is_counted())
             {
                 check_hits(&given, hits, *end, model)?;
                 model.acked = model.acked.max(*end);

@@ -64,6 +64,8 @@ pub struct Trial {
 pub struct Expected {
     /// The question reaches back behind what is kept for certain.
     reaches_back: bool,
+    /// Whether it is estimated, if that is known.
+    is_estimated: Option<bool>,
     /// The disk failed meanwhile.
     met_fault: bool,
     answer: Right,
@@ -334,8 +336,14 @@ impl Model {
 
     /// What a question must be answered, if it is taken up now.
     pub fn expect(&self, ask: Ask, now: Stamp, met_fault: bool) -> Expected {
+        let doubt = |from: Stamp| match () {
+            () if from < self.doubtful_until => Some(true),
+            () if self.damaged => None,
+            () => Some(false),
+        };
         let count = |from: Stamp, to: Stamp| Expected {
             reaches_back: from < self.kept_from,
+            is_estimated: if from < to { doubt(from) } else { Some(false) },
             met_fault,
             answer: Right::Count(self.ledger.between(from, to)),
         };
@@ -357,6 +365,7 @@ impl Model {
                 };
                 Expected {
                     reaches_back: from < self.kept_from,
+                    is_estimated: doubt(from),
                     met_fault,
                     answer: Right::Steps(
                         (0..count).map(|step| upto(step + 1) - upto(step)).collect(),
@@ -365,6 +374,7 @@ impl Model {
             }
             Ask::Status => Expected {
                 reaches_back: false,
+                is_estimated: None,
                 met_fault,
                 answer: self.expect_status(now),
             },
@@ -383,6 +393,7 @@ impl Model {
             status: Box::new(status),
             estimated: match () {
                 () if cutoff < self.doubtful_until.max(self.lost_before) => Some(true),
+                () if self.damaged => None,
                 () if cutoff >= self.kept_from => Some(false),
                 () => None,
             },
@@ -396,6 +407,15 @@ impl Model {
 impl Expected {
     /// Says so if `answer` is neither right nor an error that may be.
     pub fn check(&self, answer: &Answer, sync_failed: bool) -> Result<(), String> {
+        let (answer, given) = match answer {
+            Answer::Estimated(answer) => (&**answer, true),
+            answer => (answer, false),
+        };
+        if !matches!(answer, Answer::Failed(_) | Answer::Status(_))
+            && self.is_estimated.is_some_and(|expected| expected != given)
+        {
+            return Err(format!("estimated: {given} of {answer:?}"));
+        }
         let is_right = match (&self.answer, answer) {
             (Right::Count(count), Answer::Count(given)) => count == given,
             (Right::Steps(counts), Answer::Steps(given)) => counts == given,
@@ -431,6 +451,7 @@ impl Expected {
             journal_bytes: given.journal_bytes,
             unremovable_count: given.unremovable_count,
             piling_up: given.piling_up.clone(),
+            quarantined: given.quarantined.clone(),
             oldest: given.oldest,
             complete_after: given.complete_after,
             meters: given.meters.clone(),

@@ -9,6 +9,7 @@ use crate::found::{Bounds, Left, adopt};
 use crate::life::{End, Figures, Life, Outcome, promise};
 use crate::model::Model;
 use crate::step::{How, Step};
+use crate::support::boots::restored_to;
 use crate::support::disk::SimDisk;
 use crate::support::fault::{Faults, Op};
 use crate::support::rig::{BOOT, clock_at};
@@ -224,6 +225,7 @@ impl World {
 
     /// Goes to the next life, which dies at the call after `calls`, if there are any.
     fn next_that_dies(&mut self, how: How, in_turn: bool, calls: Option<u64>) -> Outcome {
+        let mut behind_ns = 0;
         let left = match how {
             How::Kill => {
                 self.figures.kills += 1;
@@ -251,6 +253,8 @@ impl World {
                 self.figures.restored += 1;
                 self.disk = self.disk.kill();
                 let now = self.clock.now().before(back_ns).max(Stamp::from_ns(1));
+                let now = restored_to(&self.disk, now);
+                behind_ns = self.clock.now().since(now);
                 let wall_ns = self.clock.wall_ns().saturating_add(wall_step_ns);
                 self.clock = HandClock::new(now, wall_ns);
                 Left::Written
@@ -280,6 +284,8 @@ impl World {
         }
         let outcome = self.start(left, in_turn);
         self.disk.faults(|faults| faults.die_after(None));
+        // A single record later than the first of the next segment would be taken for a damaged one.
+        self.clock.advance(behind_ns);
         outcome
     }
 

@@ -5,6 +5,8 @@
 //!
 //! Must not ask the journal. Invariant: everything is computed in numbers that cannot overflow.
 
+use super::disk::SimDisk;
+use tallyd::journal::record::{HEADER_BYTES, Header, Key, RECORD_BYTES, decode};
 use tallyd::stamp::{BootId, SECOND_NS, Stamp};
 
 /// 2026-11-01, the first release: a wall clock that shows less was not set.
@@ -32,6 +34,28 @@ impl Reading {
     const fn is_set(self) -> bool {
         self.wall_ns as i128 >= RELEASE
     }
+}
+
+/// The instant to which a restored snapshot of `disk` goes back, about `now`: exactly one record later than
+/// that in its segment would be taken for a damaged one.
+pub fn restored_to(disk: &SimDisk, now: Stamp) -> Stamp {
+    let later_in = |file: &String| {
+        let bytes = disk.content(file)?;
+        let header = Header::decode(bytes.get(..HEADER_BYTES)?.try_into().ok()?).ok()?;
+        let key = Key::of(header.number);
+        let records = bytes[HEADER_BYTES..].chunks_exact(RECORD_BYTES);
+        let stamps = records.filter_map(|slot| decode(slot, key));
+        let later = stamps
+            .map(|ns| Stamp::from_ns((header.base_ns + ns) as i64))
+            .filter(|stamp| *stamp > now);
+        let later: Vec<_> = later.collect();
+        (later.len() == 1).then(|| later[0])
+    };
+    disk.names()
+        .iter()
+        .filter_map(later_in)
+        .max()
+        .unwrap_or(now)
 }
 
 /// How a model places segments.

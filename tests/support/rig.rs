@@ -35,6 +35,12 @@ impl Answered {
         assert_eq!(self.verdict, Verdict::Counted, "{:?}", self.hits);
         self.hits.iter().map(|hit| hit.tally).collect()
     }
+
+    /// The tallies of hits that were counted and called estimated.
+    pub fn estimates(&self) -> Vec<u64> {
+        assert_eq!(self.verdict, Verdict::Estimated, "{:?}", self.hits);
+        self.hits.iter().map(|hit| hit.tally).collect()
+    }
 }
 
 /// A funnel and everything around it.

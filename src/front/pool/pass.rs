@@ -199,6 +199,8 @@ impl<C: Clock, K: Count> Worker<C, K> {
             Ok(batch) => (batch, Ok(())),
             Err(gone) => (None, Err(gone)),
         };
+        let is_estimated = batch.is_some_and(|batch| batch.verdict() == Verdict::Estimated);
+        self.responder.set_estimated(is_estimated);
         let mut hits = batch.map(|batch| batch.hits().iter());
         for spoken in self.pass.spoken.drain(..) {
             let answers = self.pass.answers[spoken.answers].iter().copied();
@@ -272,7 +274,7 @@ fn exchange<'a, K: Count>(
         }
     }
     let batch = counter.exchange()?;
-    Ok((batch.verdict() == Verdict::Counted).then_some(batch))
+    Ok(batch.verdict().is_counted().then_some(batch))
 }
 
 /// Writes the answers to one connection.

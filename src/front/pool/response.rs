@@ -9,9 +9,9 @@
 
 use super::request::{Refusal, Version};
 use super::talk::Form;
-use crate::front::EVERY_ANSWER;
 use crate::front::desk::Page;
 use crate::front::gauges::Side;
+use crate::front::{ESTIMATED, EVERY_ANSWER};
 use crate::notation;
 use crate::stamp::SECOND_NS;
 use std::io::Write;
@@ -26,6 +26,8 @@ pub struct Responder {
     /// The second of the date, on the wall clock.
     second: i64,
     date: String,
+    /// Whether tallies are estimated.
+    is_estimated: bool,
     /// A tally's head up to its length.
     tally_head: Vec<u8>,
 }
@@ -37,6 +39,7 @@ impl Responder {
         let mut responder = Self {
             second: i64::MIN,
             date: String::new(),
+            is_estimated: false,
             tally_head: Vec::new(),
         };
         responder.set_date(wall_ns);
@@ -50,13 +53,30 @@ impl Responder {
         if second != self.second {
             self.second = second;
             self.date = notation::http_date(wall_ns);
-            let date = &self.date;
-            self.tally_head.clear();
-            let _infallible = write!(
-                self.tally_head,
-                "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: {PLAIN}\r\n{EVERY_ANSWER}Content-Length: "
-            );
+            self.write_tally_head();
         }
+    }
+
+    /// Sets whether the tallies to come are estimated, which their heads then say.
+    #[inline]
+    pub fn set_estimated(&mut self, is_estimated: bool) {
+        if is_estimated != self.is_estimated {
+            self.is_estimated = is_estimated;
+            self.write_tally_head();
+        }
+    }
+
+    fn write_tally_head(&mut self) {
+        let date = &self.date;
+        let status = match self.is_estimated {
+            true => ESTIMATED,
+            false => "",
+        };
+        self.tally_head.clear();
+        let _infallible = write!(
+            self.tally_head,
+            "HTTP/1.1 200 OK\r\nDate: {date}\r\n{status}Content-Type: {PLAIN}\r\n{EVERY_ANSWER}Content-Length: "
+        );
     }
 
     /// Appends the answer to a hit.
@@ -177,6 +197,24 @@ mod tests {
              Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\nContent-Length: 11\r\n\r\n1234567890\n"
         );
+    }
+
+    #[test]
+    fn an_estimated_tally_says_so_in_its_head_and_an_exact_one_does_not() {
+        let text = text_of(|_, out| {
+            let mut responder = Responder::new(0);
+            responder.set_estimated(true);
+            responder.tally(out, 7, STAYS);
+        });
+        assert!(text.contains("\r\nTally-Status: estimated\r\n"), "{text}");
+        let text = text_of(|_, out| {
+            let mut responder = Responder::new(0);
+            responder.set_estimated(true);
+            responder.set_date(5_000_000_000);
+            responder.set_estimated(false);
+            responder.tally(out, 7, STAYS);
+        });
+        assert!(!text.contains("Tally-Status"), "{text}");
     }
 
     #[test]
