@@ -5,6 +5,9 @@
 //! A line is a name, a space and the value; what is in an object has the names of both, with a point
 //! between them.
 //!
+//! Neither notation holds a character that a terminal would act on: lines write it as an escape, and JSON as
+//! `\\u` with four digits.
+//!
 //! Must not know what is written. Invariant: what [`Fields::json`] gives is one JSON text and a newline.
 
 use std::fmt::{Display, Write};
@@ -87,8 +90,9 @@ impl Fields {
 
     fn lines_in(&self, of: &str) -> String {
         let lines = self.0.iter().map(|(name, value)| match value {
-            Value::Bare(value) | Value::Text(value) => format!("{of}{name} {value}\n"),
-            Value::Texts(texts) => format!("{of}{name} {}\n", texts.join("; ")),
+            Value::Bare(value) => format!("{of}{name} {value}\n"),
+            Value::Text(value) => format!("{of}{name} {}\n", escaped(value)),
+            Value::Texts(texts) => format!("{of}{name} {}\n", escaped(&texts.join("; "))),
             Value::Numbers(numbers) => {
                 let numbers = joined(numbers.iter().map(u64::to_string), " ");
                 format!("{of}{name} {numbers}\n")
@@ -117,12 +121,32 @@ fn joined(items: impl Iterator<Item = String>, between: &str) -> String {
     text
 }
 
+/// Whether a terminal does something else with a character than show it: control characters, also those
+/// above 127, and what turns the direction of text. All of them are below 65536.
+fn is_acted_on(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` in one line, with escapes such as `\u{1b}` for what a terminal would act on.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_acted_on(letter) {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars() {
         match letter {
             '"' | '\\' => out.extend(['\\', letter]),
-            '\0'..='\x1f' => {
+            _ if is_acted_on(letter) => {
                 let _infallible = write!(out, "\\u{:04x}", u32::from(letter));
             }
             _ => out.push(letter),
@@ -152,8 +176,23 @@ mod tests {
 
     #[test]
     fn every_field_is_a_line() {
-        let expected = "a c\"\\d\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
+        let expected = "a c\"\\d\\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
         assert_eq!(fields().lines(), expected);
+    }
+
+    #[test]
+    fn no_control_character_comes_out_as_it_is() {
+        let hostile = "a\u{1b}[31m\u{7f}\u{9b}2J\r\n\u{202e}z";
+        let fields = Fields::new()
+            .text("a", hostile)
+            .texts("b", vec![hostile.to_owned()]);
+        let json = fields.json();
+        assert!(
+            json.contains("a\\u001b[31m\\u007f\\u009b2J\\u000d\\u000a\\u202ez"),
+            "{json}"
+        );
+        let line = r"a\u{1b}[31m\u{7f}\u{9b}2J\r\n\u{202e}z";
+        assert_eq!(fields.lines(), format!("a {line}\nb {line}\n"));
     }
 
     #[test]

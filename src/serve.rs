@@ -94,6 +94,7 @@ pub fn serve(options: &Options) -> Result<()> {
                 SyncPolicy::Never => "never".to_owned(),
             },
             began,
+            hosts: admin_hosts(options),
         };
         let operator = Operator::new(facts, inlet.clone(), Arc::clone(&gauges));
         Desk {
@@ -153,6 +154,17 @@ pub fn give_sign_of_life(supervisor: &Supervisor, inlet: &Inlet, window_ns: u64)
             "WATCHDOG=1\nSTATUS={tally} hits in the last {window}"
         ));
     }
+}
+
+/// Names by which the admin listener may be addressed: those that were given, and its own address, which may
+/// be a name.
+fn admin_hosts(options: &Options) -> Vec<String> {
+    let own = options
+        .operator
+        .as_deref()
+        .and_then(|place| place.rsplit_once(':'));
+    let own = own.map(|(host, _)| host.to_owned());
+    options.admin_hosts.iter().cloned().chain(own).collect()
 }
 
 /// The listener that was handed over, or else one on `HOST:PORT`; and where it really is.

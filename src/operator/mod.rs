@@ -8,6 +8,7 @@
 //! gets a right number, or an error that says why there is none.
 
 mod history;
+mod host;
 mod metrics;
 mod pages;
 mod process;
@@ -23,6 +24,7 @@ use crate::front::pool::request::Request;
 use crate::hit::{Answer, Ask, Inlet, Status};
 use crate::stamp::{Anchor, Stamp};
 use history::History;
+use host::Hosts;
 use question::{Format, Question};
 use std::sync::Arc;
 
@@ -37,12 +39,15 @@ pub struct Facts {
     pub sync: String,
     /// When the process started.
     pub began: Stamp,
+    /// Host names by which the listener may be addressed, beside `localhost` and IP addresses.
+    pub hosts: Vec<String>,
 }
 
 /// Whoever answers operators.
 #[derive(Clone)]
 pub struct Operator {
     facts: Arc<Facts>,
+    hosts: Arc<Hosts>,
     inlet: Inlet,
     gauges: Arc<Gauges>,
 }
@@ -50,8 +55,9 @@ pub struct Operator {
 impl Operator {
     /// One that asks the funnel behind `inlet`.
     #[must_use]
-    pub fn new(facts: Facts, inlet: Inlet, gauges: Arc<Gauges>) -> Self {
+    pub fn new(mut facts: Facts, inlet: Inlet, gauges: Arc<Gauges>) -> Self {
         Self {
+            hosts: Arc::new(Hosts::new(std::mem::take(&mut facts.hosts))),
             facts: Arc::new(facts),
             inlet,
             gauges,
@@ -78,7 +84,7 @@ impl Operator {
 impl desk::Operator for Operator {
     fn take(&self, request: &Request<'_>, draining: bool) -> Box<dyn Task> {
         let now = SystemClock.anchor();
-        match question::read(request, &self.facts, now) {
+        match question::read(request, &self.facts, &self.hosts, now) {
             Err(refusal) => Box::new(refusal),
             Ok((Question::History(span), format)) => {
                 Box::new(History::new(self.clone(), span, format, now))

@@ -7,7 +7,7 @@
 
 use super::Operator;
 use super::question::{Format, Span};
-use crate::fields::Fields;
+use crate::fields::{Fields, escaped};
 use crate::front::desk::Page;
 use crate::front::gauges::Side;
 use crate::hit::{Answer, Ask, Status};
@@ -39,8 +39,10 @@ pub fn json(fields: &Fields) -> Page {
     page("200 OK", "", JSON, fields.json())
 }
 
-/// A page that says what is wrong, with further `headers`.
+/// A page that says what is wrong, with further `headers`. What was asked for may be part of the cause, so
+/// no control character of it is echoed in either form.
 pub fn error(status: &'static str, headers: &'static str, cause: &str, format: Format) -> Page {
+    let cause = escaped(cause);
     match format {
         Format::Plain => page(status, headers, PLAIN, format!("{cause}\n")),
         Format::Json => page(
@@ -138,7 +140,10 @@ pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {
     }
     const STATUS: &str = "503 Service Unavailable";
     match format {
-        Format::Plain => page(STATUS, "", PLAIN, reasons.join("\n") + "\n"),
+        Format::Plain => {
+            let lines = reasons.iter().map(|reason| escaped(reason) + "\n");
+            page(STATUS, "", PLAIN, lines.collect())
+        }
         Format::Json => {
             let fields = Fields::new().bare("ready", false).texts("reasons", reasons);
             page(STATUS, "", JSON, fields.json())

@@ -1,12 +1,13 @@
 //! What an operator asks: a request head in, a question with its parameters out.
 //!
-//! Owns the paths, their parameters and the bounds of these, and every refusal of the operator's side: an
-//! unknown path is 404, another method than GET or HEAD is 405, a parameter that is unknown, missing,
+//! Owns the paths, their parameters and the bounds of these, and every refusal of the operator's side: a
+//! host that is not answered for is 403, an unknown path is 404, another method than GET or HEAD is 405, a parameter that is unknown, missing,
 //! given twice or out of bounds is 400 and named.
 //!
 //! Must not know the answers. Invariant: every question that comes out can be asked.
 
 use super::history::STEPS_MAX;
+use super::host::Hosts;
 use super::{Facts, pages};
 use crate::front::desk::Page;
 use crate::front::pool::request::Request;
@@ -68,12 +69,23 @@ const DEFAULT_STEPS_S: [u64; 6] = [1, 10, 60, 600, 3600, 86_400];
 ///
 /// # Errors
 /// The page that refuses it.
-pub fn read(request: &Request<'_>, facts: &Facts, now: Anchor) -> Result<(Question, Format), Page> {
+pub fn read(
+    request: &Request<'_>,
+    facts: &Facts,
+    hosts: &Hosts,
+    now: Anchor,
+) -> Result<(Question, Format), Page> {
     let (path, query) = split(request.target);
     let mut parameters = Parameters::read(query);
     let format = format(&mut parameters, request.accept);
     let plain = Format::Plain;
     let shape = format.clone().unwrap_or(plain);
+    if let Err(host) = hosts.check(request) {
+        let text = format!(
+            "host '{host}' is not answered for: use localhost or an IP address, or start tallyd with --admin-host {host}"
+        );
+        return Err(pages::error("403 Forbidden", "", &text, shape));
+    }
     if !ROUTES.contains(&path) {
         let known = ROUTES.join(", ");
         return Err(pages::error(

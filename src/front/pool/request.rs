@@ -106,6 +106,8 @@ pub struct Request<'a> {
     pub expects_continue: bool,
     /// The first `Accept`, if there is one.
     pub accept: Option<&'a [u8]>,
+    /// The `Host`, if there is one.
+    pub host: Option<&'a [u8]>,
 }
 
 /// The verdict on some bytes.
@@ -218,7 +220,7 @@ fn judge<'a>(found: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> 
         0 => Version::Http10,
         _ => Version::Http11,
     };
-    let (mut host, mut length, mut chunked) = (false, None, false);
+    let (mut host, mut length, mut chunked) = (None, None, false);
     let (mut closes, mut keeps, mut continues) = (false, false, false);
     let mut accept = None;
     for header in found.headers.iter() {
@@ -226,10 +228,10 @@ fn judge<'a>(found: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> 
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             4 if is("host") => {
-                if host || !value.iter().all(|&byte| HOST_BYTES[byte as usize]) {
+                if host.is_some() || !value.iter().all(|&byte| HOST_BYTES[byte as usize]) {
                     return Err(BAD);
                 }
-                host = true;
+                host = Some(value);
             }
             6 if is("accept") => accept = accept.or(Some(value)),
             6 if is("expect") => continues |= lists(value, "100-continue"),
@@ -264,7 +266,7 @@ fn judge<'a>(found: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> 
         // With both, or on a version without chunks, two readers disagree on where the body ends.
         (true, _) => return Err(BAD),
     };
-    if new && !host {
+    if new && host.is_none() {
         return Err(BAD);
     }
     Ok(Request {
@@ -276,6 +278,7 @@ fn judge<'a>(found: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Refusal> 
         body,
         expects_continue: continues && new && !matches!(body, Body::Empty | Body::Length(0)),
         accept,
+        host,
     })
 }
 

@@ -14,6 +14,7 @@ fn facts() -> Facts {
         retain_ns: 120 * SECOND_NS,
         sync: "1s".to_owned(),
         began: Stamp::default(),
+        hosts: Vec::new(),
     }
 }
 
@@ -26,8 +27,9 @@ fn ask(method: &str, target: &str, accept: Option<&str>) -> Result<(Question, Fo
         body: Body::Empty,
         expects_continue: false,
         accept: accept.map(str::as_bytes),
+        host: Some(b"127.0.0.1:8081"),
     };
-    read(&request, &facts(), NOW)
+    read(&request, &facts(), &Hosts::default(), NOW)
 }
 
 fn get(target: &str) -> Result<Question, String> {
