@@ -10,7 +10,7 @@
 //! Must not know how hits are counted. Invariant: however this returns, the journal is closed.
 
 use crate::alarm::Alarm;
-use crate::clock::{self, Clock, SystemClock};
+use crate::clock::{self, Calendar, Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::front;
 use crate::front::desk::Desk;
@@ -84,6 +84,7 @@ pub fn serve(options: &Options) -> Result<()> {
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
     let counting = alarm.spawn("funnel", move || funnel.run(&messages))?;
     let gauges = Arc::<Gauges>::default();
+    let calendar = Calendar::new(SystemClock.anchor());
     let desk = door.map(|(listener, _)| {
         let facts = Facts {
             window_ns: options.window_ns,
@@ -96,7 +97,7 @@ pub fn serve(options: &Options) -> Result<()> {
             began,
             hosts: admin_hosts(options),
         };
-        let operator = Operator::new(facts, inlet.clone(), Arc::clone(&gauges));
+        let operator = Operator::new(facts, calendar, inlet.clone(), Arc::clone(&gauges));
         Desk {
             listener,
             operator: Arc::new(operator),
@@ -149,10 +150,11 @@ pub fn serve(options: &Options) -> Result<()> {
 /// which is waited for: a funnel that is stuck is a server that has to be started again.
 pub fn give_sign_of_life(supervisor: &Supervisor, inlet: &Inlet, window_ns: u64) {
     if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
-        let (tally, window) = (status.tally, duration(window_ns));
-        supervisor.tell(&format!(
-            "WATCHDOG=1\nSTATUS={tally} hits in the last {window}"
-        ));
+        let said = match (status.tally, status.unreadable) {
+            (Some(tally), _) => format!("{tally} hits in the last {}", duration(window_ns)),
+            (None, cause) => cause.unwrap_or_default(),
+        };
+        supervisor.tell(&format!("WATCHDOG=1\nSTATUS={said}"));
     }
 }
 
@@ -235,12 +237,11 @@ fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inl
         options.data.display(),
         if hit_count == 1 { "" } else { "s" }
     );
-    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
+    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status)
+        && let Some(tally) = status.tally
+    {
         let estimated = if status.estimated { ", estimated" } else { "" };
-        line.push_str(&format!(
-            " ({} in the last {window}{estimated})",
-            status.tally
-        ));
+        line.push_str(&format!(" ({tally} in the last {window}{estimated})"));
     }
     if recovered.trimmed_bytes > 0 {
         line.push_str(&format!(", trimmed {} torn bytes", recovered.trimmed_bytes));

@@ -483,6 +483,77 @@ fn readiness_follows_the_disk() {
     server.stop();
 }
 
+/// Whether `/readyz`, `/status` and `/metrics` say the same, and can be read; the reasons.
+fn agreed_reasons(operator: SocketAddr) -> String {
+    let ready = ask(operator, "/readyz");
+    let (status, metrics) = (
+        ask(operator, "/status?format=json"),
+        ask(operator, "/metrics"),
+    );
+    assert_eq!(
+        (status.status, metrics.status),
+        (200, 200),
+        "{status:?} {metrics:?}"
+    );
+    let is_ready = ready.status == 200;
+    assert_eq!(field(&status, "ready"), is_ready.to_string(), "{status:?}");
+    let line = format!("\ntallyd_ready {}\n", u8::from(is_ready));
+    assert!(metrics.body.contains(&line), "{}", metrics.body);
+    let reasons = field(&status, "reasons").replace("\",\"", "\n");
+    let said = if is_ready { "" } else { ready.body.trim_end() };
+    assert_eq!(reasons, said);
+    assert_eq!(ask(operator, "/status").status, 200);
+    assert_eq!(ask(operator, "/livez").status, 200);
+    reasons
+}
+
+#[test]
+fn status_and_metrics_stay_readable_when_the_directory_is_moved_and_all_say_why() {
+    let above = tempfile::tempdir().expect("a directory");
+    let (data, moved) = (above.path().join("data"), above.path().join("moved"));
+    let flags = [
+        "--operator",
+        "127.0.0.1:0",
+        "--window",
+        "500ms",
+        "--retain",
+        "1h",
+    ];
+    let server = Server::start(&data, &flags);
+    let operator = server.operator.expect("an operator's address");
+    // Enough for a sealed segment, which has to be opened to count what is in it.
+    let mut client = Client::connect(server.address).expect("the server listens");
+    let pipeline = GET.repeat(50);
+    for _ in 0..200 {
+        client.send(&pipeline).expect("requests");
+        for _ in 0..50 {
+            assert_eq!(client.receive(false).expect("an answer").status, 200);
+        }
+    }
+    assert_eq!(agreed_reasons(operator), "");
+    std::fs::rename(&data, &moved).expect("it can be moved");
+    // No hit has come since, and yet nobody says that all is well.
+    let reasons = agreed_reasons(operator);
+    assert!(
+        reasons.contains("was moved, removed or replaced"),
+        "{reasons}"
+    );
+    let status = ask(operator, "/status?format=json");
+    assert_eq!(number(&status, "total"), 10_000);
+    let tally = field(&status, "tally");
+    let sample = ask(operator, "/metrics")
+        .body
+        .contains("\ntallyd_window_hits ");
+    assert_eq!(
+        sample,
+        tally != "null",
+        "a number on both, or on none: {tally}"
+    );
+    std::fs::rename(&moved, &data).expect("it can be moved back");
+    assert_eq!(agreed_reasons(operator), "");
+    server.stop();
+}
+
 #[test]
 fn a_server_that_drains_is_not_ready() {
     let data = tempfile::tempdir().expect("a directory");

@@ -7,7 +7,7 @@
 
 use super::{Funnel, Held};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::Error;
 use crate::hit::{Answer, Ask, Query, STEPS_MAX, Status};
 use crate::journal::disk::Disk;
 use crate::stamp::Stamp;
@@ -29,9 +29,9 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 count,
                 end,
             } => self.steps(from, step_ns, count.min(STEPS_MAX), end),
-            Ask::Status => self.status(now).map(Answer::Status),
+            Ask::Status => Ok(Answer::Status(self.status(now))),
         };
-        let answer = answer.unwrap_or_else(Answer::Failed);
+        let answer = answer.unwrap_or_else(|no_answer| no_answer);
         if self.held.is_empty() {
             let _gone = query.reply.try_send(answer);
         } else {
@@ -40,31 +40,29 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
     }
 
-    /// That everything behind `from` is kept.
-    fn kept_from(&self, from: Stamp) -> Result<(), String> {
+    /// That everything behind `from` is kept; otherwise the answer that says so.
+    fn kept_from(&self, from: Stamp) -> Result<(), Answer> {
         let kept = self.journal.complete_after();
         if from < kept {
-            return Err(format!("hits up to {kept} are no longer kept"));
+            return Err(Answer::NotKept { from, kept });
         }
         Ok(())
     }
 
-    fn between(&self, from: Stamp, to: Stamp) -> Result<Answer, String> {
+    fn between(&self, from: Stamp, to: Stamp) -> Result<Answer, Answer> {
         if from < to {
             self.kept_from(from)?;
         }
         let found = window::between(&self.journal, from, to);
-        found.map(Answer::Count).map_err(|error| error.to_string())
+        found.map(Answer::Count).map_err(failed)
     }
 
     /// Hits of each step; the position at the end of one is that at the beginning of the next.
-    fn steps(&self, from: Stamp, step_ns: u64, count: usize, end: u64) -> Result<Answer, String> {
+    fn steps(&self, from: Stamp, step_ns: u64, count: usize, end: u64) -> Result<Answer, Answer> {
         self.kept_from(from)?;
         let position = |instant| {
             let found = self.journal.upper_bound(instant);
-            found
-                .map(|found| found.min(end))
-                .map_err(|error| error.to_string())
+            found.map(|found| found.min(end)).map_err(failed)
         };
         let (mut instant, mut begun) = (from, position(from)?);
         let mut counts = Vec::with_capacity(count);
@@ -77,14 +75,21 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         Ok(Answer::Steps(counts))
     }
 
-    fn status(&self, now: Stamp) -> Result<Box<Status>, String> {
+    /// How things stand: always an answer, whatever is wrong.
+    fn status(&self, now: Stamp) -> Box<Status> {
         let window_ns = self.settings.window_ns;
         let cutoff = now.before(window_ns);
         let placed = self.earlier_boot && cutoff < Stamp::default();
         let tally = window::count(&self.journal, window_ns, now);
-        Ok(Box::new(Status {
+        Box::new(Status {
             at: now,
-            tally: tally.map_err(|error| error.to_string())?,
+            unreadable: tally.as_ref().err().map(Error::to_string),
+            tally: tally.ok(),
+            misplaced: self
+                .journal
+                .is_in_place()
+                .err()
+                .map(|error| error.to_string()),
             total: self.journal.end(),
             segment_count: self.journal.segment_count(),
             journal_bytes: self.journal.stored_bytes(),
@@ -93,6 +98,11 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             estimated: placed || cutoff < self.journal.complete_after(),
             damaged_count: self.status.damaged_count + self.window.damaged_count(),
             ..self.status.clone()
-        }))
+        })
     }
+}
+
+/// The answer of what could not be read.
+fn failed(error: Error) -> Answer {
+    Answer::Failed(error.to_string())
 }

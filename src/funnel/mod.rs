@@ -239,6 +239,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 "counting again; {} hits were refused so far",
                 self.status.refused_count
             );
+            self.counts_again(anchor.at);
         }
         if self.settings.policy != SyncPolicy::Never {
             self.unsynced_since.get_or_insert(anchor.at);
@@ -300,6 +301,15 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         Ok(())
     }
 
+    /// Hits are no longer refused, unless a failed sync still has them refused.
+    fn counts_again(&mut self, at: Stamp) {
+        let is_unsynced =
+            self.settings.policy == SyncPolicy::Always && self.status.sync_failure.is_some();
+        if self.status.refusing.is_none() && !is_unsynced {
+            self.status.refusals.end(at);
+        }
+    }
+
     fn refuse(&mut self, hit_count: usize, error: &Error) {
         self.journal.cut();
         self.window.cut(&self.journal);
@@ -308,6 +318,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         if self.status.refusing.is_none() {
             log::error!("refusing hits: {cause}");
         }
+        self.status.refusals.begin(self.clock.now(), &cause);
         self.status.refusing = Some(cause);
         for batch in self.batches.drain(..) {
             batch.answer(Verdict::Refused);
@@ -341,6 +352,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 self.journal.synced(covers);
                 if self.status.sync_failure.take().is_some() {
                     log::warn!("syncing again");
+                    self.counts_again(self.clock.now());
                 }
                 self.release(covers);
             }
@@ -367,6 +379,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             self.status.refused_count += self.journal.end() - self.journal.synced_end();
             self.journal.refuse_unsynced();
             self.window.cut(&self.journal);
+            self.status.refusals.begin(self.clock.now(), &cause);
         } else {
             self.journal.suspect();
         }

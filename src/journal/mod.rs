@@ -300,11 +300,19 @@ impl<D: Disk> Journal<D> {
     /// Makes sure, if it is time, that what is written now will be found again.
     fn look(&mut self, now: Stamp) -> Result<()> {
         if now >= self.look_due {
-            let misplaced = |cause| Error::io("append to", self.disk.path(""), cause);
-            self.disk.is_in_place().map_err(misplaced)?;
+            self.is_in_place()?;
             self.look_due = now.after(LOOK_NS);
         }
         Ok(())
+    }
+
+    /// Whether what is written now would be found again.
+    ///
+    /// # Errors
+    /// The directory is not in its place.
+    pub fn is_in_place(&self) -> Result<()> {
+        let misplaced = |cause| Error::io("append to", self.disk.path(""), cause);
+        self.disk.is_in_place().map_err(misplaced)
     }
 
     /// Puts a record for each of `stamps` into the buffer.

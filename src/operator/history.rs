@@ -44,7 +44,7 @@ impl History {
     fn take_piece(&mut self) -> Result<(), String> {
         let Steps { step_ns, count } = self.span;
         let Some((from, end)) = self.fixed else {
-            let status = self.operator.status()?;
+            let status = self.operator.status(self.now)?;
             self.counts.reserve_exact(count as usize);
             self.fixed = Some((status.at.before(step_ns * count), status.total));
             return Ok(());
@@ -56,7 +56,7 @@ impl History {
             count: (count - done).min(hit::STEPS_MAX as u64) as usize,
             end,
         };
-        match self.operator.ask(piece)? {
+        match self.operator.ask(piece, self.now)? {
             Answer::Steps(counts) => self.counts.extend(counts),
             other => unreachable!("{other:?} is no answer to steps"),
         }

@@ -11,7 +11,7 @@ use super::host::Hosts;
 use super::{Facts, pages};
 use crate::front::desk::Page;
 use crate::front::pool::request::Request;
-use crate::notation::{duration, parse_duration, parse_instant};
+use crate::notation::{duration, instant as written, parse_duration, parse_instant};
 use crate::stamp::{Anchor, SECOND_NS, Stamp};
 
 /// What can be asked.
@@ -166,6 +166,12 @@ fn span(parameters: &mut Parameters, facts: &Facts, now: Anchor) -> Result<Span,
         Some(text) => instant("to", text, now)?,
         None => now.at,
     };
+    for (name, given, at) in [("from", Some(&from), from_at), ("to", to.as_ref(), to_at)] {
+        if let Some(text) = given.filter(|_| at > now.at) {
+            let now = written(now.wall_ns);
+            return Err(format!("{name}: {text} is in the future, it is {now} now"));
+        }
+    }
     if to_at < from_at {
         return Err(format!(
             "to: {} is before from, {from}",
