@@ -15,12 +15,13 @@ use crate::error::{Error, Result};
 use crate::front;
 use crate::front::desk::Desk;
 use crate::front::gauges::Gauges;
-use crate::funnel::{Funnel, Settings};
+use crate::funnel::{self, Funnel, Settings};
 use crate::hit::{self, Answer, Ask, Inlet, Message};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy};
+use crate::lives::Lives;
 use crate::notation::duration;
-use crate::operator::{Facts, Operator};
+use crate::operator::{self, Facts, Operator};
 use crate::options::Options;
 use crate::stamp::MILLISECOND_NS;
 use crate::supervise::{Supervisor, take_sockets};
@@ -35,6 +36,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+const _: () = assert!(operator::LATE_NS_MAX == funnel::LATE_NS_MAX, "one bound");
 
 /// Serves until TERM or INT.
 ///
@@ -62,10 +65,18 @@ pub fn serve(options: &Options) -> Result<()> {
         limits: Limits::for_window(options.window_ns),
     };
     let disk = RealDisk::open(&options.data)?;
-    let (funnel, recovered) =
-        Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
+    let boot = clock::boot_id()?;
+    let mut lives = Lives::open(&options.data, boot);
+    let (funnel, recovered) = Funnel::open(disk, SystemClock, boot, settings, job_sender)?;
     for finding in &recovered.findings {
         log::warn!("{finding}");
+    }
+    let calendar = Calendar::new(lives.anchor().unwrap_or_else(|| SystemClock.anchor()));
+    let newest = recovered.segments.last().map(|segment| segment.last);
+    let started = calendar.now(&SystemClock);
+    let doubt = lives.begin(started, recovered.end, newest);
+    if let Some(doubt) = &doubt {
+        log::warn!("{}: {doubt}", options.data.display());
     }
     let is_handed_over = sockets.hits.is_some();
     let (listener, address) = open_door(sockets.hits, &options.listen)?;
@@ -84,7 +95,8 @@ pub fn serve(options: &Options) -> Result<()> {
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
     let counting = alarm.spawn("funnel", move || funnel.run(&messages))?;
     let gauges = Arc::<Gauges>::default();
-    let calendar = Calendar::new(SystemClock.anchor());
+    let gaps = lives.gaps(started);
+    let life_calendar = calendar.clone();
     let desk = door.map(|(listener, _)| {
         let facts = Facts {
             window_ns: options.window_ns,
@@ -96,6 +108,8 @@ pub fn serve(options: &Options) -> Result<()> {
             },
             began,
             hosts: admin_hosts(options),
+            gaps,
+            doubt,
         };
         let operator = Operator::new(facts, calendar, inlet.clone(), Arc::clone(&gauges));
         Desk {
@@ -103,6 +117,11 @@ pub fn serve(options: &Options) -> Result<()> {
             operator: Arc::new(operator),
         }
     });
+    // What the device takes for a line is not waited for.
+    let noting = alarm.spawn("lives", move || {
+        lives.write();
+        lives
+    })?;
     let plan = front::Plan {
         listener,
         workers: options.workers,
@@ -135,12 +154,17 @@ pub fn serve(options: &Options) -> Result<()> {
     }
 
     let started = front.map(|front| front.stop());
+    let last = inlet.ask(Ask::Status);
     let _gone = inlet.send(Message::Stop);
     let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
     drop(inlet);
     let _alarm_was_raised = syncing.join();
     started?;
     closed?;
+    if let (Ok(Answer::Status(status)), Ok(Some(mut lives))) = (last, noting.join()) {
+        lives.end(life_calendar.now(&SystemClock), status.total);
+        lives.write();
+    }
     alarms
         .try_recv()
         .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))

@@ -74,7 +74,7 @@ impl Text {
             Seconds(facts.window_ns),
         );
         text.counter("hits_total", "Hits of the journal's life.", status.total);
-        text.gauge("estimated", "Whether the window reaches back to hits that the wall clock had to place or that are not kept.", u8::from(status.estimated));
+        text.gauge("estimated", "Whether the window reaches back to hits that the wall clock had to place or that are not kept.", u8::from(status.estimated || facts.is_doubtful(status.at)));
         text.head(
             "refused_total",
             "counter",

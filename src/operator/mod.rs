@@ -14,7 +14,7 @@ mod pages;
 mod process;
 mod question;
 
-pub use history::STEPS_MAX;
+pub use history::{LATE_NS_MAX, STEPS_MAX};
 pub use pages::PAGE;
 
 use crate::clock::{Calendar, SystemClock};
@@ -22,6 +22,7 @@ use crate::front::desk::{self, Page, Task};
 use crate::front::gauges::Gauges;
 use crate::front::pool::request::Request;
 use crate::hit::{Answer, Ask, Inlet, Status, Unanswered};
+use crate::lives::Gaps;
 use crate::notation::instant;
 use crate::stamp::{Anchor, Stamp};
 use history::History;
@@ -46,6 +47,17 @@ pub struct Facts {
     pub began: Stamp,
     /// Host names by which the listener may be addressed, beside `localhost` and IP addresses.
     pub hosts: Vec<String>,
+    /// When no server ran before this one.
+    pub gaps: Gaps,
+    /// Why hits may be missing that an earlier server had counted, if so.
+    pub doubt: Option<String>,
+}
+
+impl Facts {
+    /// Whether a window that ends at `at` may reach back to hits that are missing.
+    fn is_doubtful(&self, at: Stamp) -> bool {
+        self.doubt.is_some() && at.before(self.window_ns) < self.began
+    }
 }
 
 /// Whoever answers operators.

@@ -25,7 +25,7 @@ pub const PAGE: Page = Page {
     media: "text/html; charset=utf-8",
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
-        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-tU50shvipHabYj/p5rF3iYdDC3w5tIOwbwEGdvXcptU='; script-src 'sha256-487quB30+fN84fN3uvRInAY28X82XhG58CAgA/GURMs='\r\n",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-e2GWrstjx5hNZleayPpT3nMSq5gEk3KpyiJNmXSW0qM='; script-src 'sha256-aNK06h55totJqDPK0BHdsoGkBY4BTBzEpjPigpw7vJY='\r\n",
         "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
@@ -171,9 +171,13 @@ pub fn status(operator: &Operator, format: Format, now: Anchor, draining: bool) 
             self::number(status.and_then(|status| status.tally)),
         )
         .bare("total", number(|status| status.total))
-        .bare("estimated", status.is_none_or(|status| status.estimated))
+        .bare(
+            "estimated",
+            facts.is_doubtful(at) || status.is_none_or(|status| status.estimated),
+        )
         .bare("ready", reasons.is_empty())
         .texts("reasons", reasons)
+        .texts("doubts", facts.doubt.iter().cloned().collect())
         .bare("refused", self::number(refused))
         .bare("recovered", number(|status| status.recovered_count))
         .bare("damaged", number(|status| status.damaged_count))

@@ -44,13 +44,15 @@ pub enum Span {
     Between(Stamp, Stamp),
 }
 
-/// The span of a history, up to now.
+/// The span of a history, up to now; with [`Steps::is_aligned`], to the end of the step that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
     /// Nanoseconds of a step.
     pub step_ns: u64,
     /// How many steps, from 1 to [`STEPS_MAX`].
     pub count: u64,
+    /// Whether steps begin and end at whole multiples of the step since 1970.
+    pub is_aligned: bool,
 }
 
 /// The form of an answer.
@@ -216,12 +218,25 @@ fn span_ns(name: &str, text: &str) -> Result<u64, String> {
 
 fn steps(parameters: &mut Parameters, facts: &Facts) -> Result<Steps, String> {
     let window_ns = window(parameters, facts)?;
+    let is_aligned = match parameters.take("align").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(format!(
+                "align: invalid value '{other}', expected true or false"
+            ));
+        }
+    };
     let fits = |step_ns: u64| window_ns.is_multiple_of(step_ns) && window_ns / step_ns <= STEPS_MAX;
     let Some(text) = parameters.take("step") else {
         let mut defaults = DEFAULT_STEPS_S.iter().map(|seconds| seconds * SECOND_NS);
         let step_ns = defaults.find(|&step_ns| fits(step_ns)).unwrap_or(window_ns);
         let count = window_ns / step_ns;
-        return Ok(Steps { step_ns, count });
+        return Ok(Steps {
+            step_ns,
+            count,
+            is_aligned,
+        });
     };
     let step_ns = span_ns("step", &text)?;
     let (window, count) = (duration(window_ns), window_ns / step_ns);
@@ -233,7 +248,11 @@ fn steps(parameters: &mut Parameters, facts: &Facts) -> Result<Steps, String> {
             "step: {text} makes {count} steps of {window}, at most {STEPS_MAX} are allowed"
         ));
     }
-    Ok(Steps { step_ns, count })
+    Ok(Steps {
+        step_ns,
+        count,
+        is_aligned,
+    })
 }
 
 fn format(parameters: &mut Parameters, accept: Option<&[u8]>) -> Result<Format, String> {

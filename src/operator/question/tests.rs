@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::front::pool::request::{Body, Version};
+use crate::lives::Gaps;
 
 const NOW: Anchor = Anchor {
     at: Stamp::from_ns(5_000_000_000_000),
@@ -15,6 +16,8 @@ fn facts() -> Facts {
         sync: "1s".to_owned(),
         began: Stamp::default(),
         hosts: Vec::new(),
+        gaps: Gaps::default(),
+        doubt: None,
     }
 }
 
@@ -46,6 +49,7 @@ fn every_path_is_a_question() {
     let steps = Steps {
         step_ns: SECOND_NS,
         count: 60,
+        is_aligned: false,
     };
     for (target, question) in [
         ("/", Question::Page),
@@ -99,8 +103,15 @@ fn steps_divide_the_window() {
         ("/history?window=2m", SECOND_NS, 120),
         ("/history?window=1ns&step=1ns", 1, 1),
     ] {
-        let steps = Question::History(Steps { step_ns, count });
-        assert_eq!(get(target), Ok(steps), "{target}");
+        for (align, is_aligned) in [("", false), ("align=false", false), ("align=true", true)] {
+            let steps = Steps {
+                step_ns,
+                count,
+                is_aligned,
+            };
+            let target = format!("{target}&{align}");
+            assert_eq!(get(&target), Ok(Question::History(steps)), "{target}");
+        }
     }
 }
 
@@ -157,6 +168,11 @@ fn what_is_wrong_is_named() {
             "/history?step=5ms",
             "400 step: 5ms makes 12000 steps of 60s, at most 10000 are allowed",
         ),
+        (
+            "/history?align=1",
+            "400 align: invalid value '1', expected true or false",
+        ),
+        ("/count?align=true", "400 align: no such parameter here"),
         (
             "/total?format=xml",
             "400 format: 'xml' is no format, there are: plain, json",
