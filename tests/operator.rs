@@ -575,3 +575,25 @@ fn a_server_that_drains_is_not_ready() {
     drop(deaf);
     assert!(server.ended().0.success());
 }
+
+#[test]
+fn an_aligned_plot_is_the_same_of_a_server_and_of_its_directory() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (server, operator) = start(&data, &[]);
+    for _ in 0..9 {
+        hit(server.address);
+    }
+    let url = format!("http://{operator}");
+    for source in [&*url, data.path().to_str().expect("text")] {
+        let plotted = Command::new(TALLYD)
+            .args(["plot", "--align", "--window", "1h", "--step", "1m", source])
+            .output()
+            .expect("it runs");
+        let chart = String::from_utf8(plotted.stdout).expect("text");
+        assert!(chart.contains("9 hits in"), "{chart}");
+        // A look at the very end of a minute finds no step that is still running.
+        let end = chart.lines().last().expect("a line");
+        assert!(end.contains(":00.000000000Z"), "{chart}");
+    }
+    server.stop();
+}

@@ -49,9 +49,10 @@ class Operator:
         """The number of hits after one instant and up to another."""
         return self.json("/count", **{"from": instant(from_ns), "to": instant(to_ns)})["count"]
 
-    def history(self, window_ns, step_ns):
-        """When the first step begins, and the hits of each step."""
-        answer = self.json("/history", window=f"{window_ns}ns", step=f"{step_ns}ns")
+    def history(self, window_ns, step_ns, align=False):
+        """When the first step begins, and the hits of each step; aligned, of which the last may still run."""
+        wish = {"align": "true"} if align else {}
+        answer = self.json("/history", window=f"{window_ns}ns", step=f"{step_ns}ns", **wish)
         return instant_ns(answer["from"]), answer["counts"]
 
     def status(self):

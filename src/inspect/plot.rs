@@ -1,7 +1,8 @@
 //! `tallyd plot`: hits per step as a chart, once or again each second.
 //!
 //! Owns where the counts come from: for a directory one search for each end of a step, for a server
-//! its own history. Steps end now; each is (end - step, end], as a window is.
+//! its own history. Steps end now, or with `--align` at whole multiples of the step since 1970, where the
+//! last one may still run; each is (end - step, end], as a window is.
 //!
 //! Must not know how a chart is drawn. Invariant: the counts of all steps add up to the window's.
 
@@ -75,20 +76,41 @@ fn terminal_columns() -> usize {
 fn count(looked: &mut Looked, plot: &Plot, now: Anchor) -> Result<(Vec<u64>, String)> {
     let shown = looked.shown();
     let steps = plot.window_ns / plot.step_ns;
+    let over_ns = now
+        .wall_ns
+        .rem_euclid(plot.step_ns.cast_signed())
+        .unsigned_abs();
+    let left_ns = if plot.is_aligned && over_ns > 0 {
+        plot.step_ns - over_ns
+    } else {
+        0
+    };
+    let end = now.at.after(left_ns);
     let counts = looked.look(|view| {
         check_window(&shown, view, plot.window_ns, now)?;
         let bounds = (0..=steps).rev();
-        let bounds = bounds.map(|step| view.upper_bound(now.at.before(step * plot.step_ns)));
+        let bounds = bounds.map(|step| view.upper_bound(end.before(step * plot.step_ns)));
         let bounds = bounds.collect::<Result<Vec<_>, Missed>>()?;
         Ok(bounds.windows(2).map(|pair| pair[1] - pair[0]).collect())
     })?;
-    Ok((counts, instant(now.wall_ns)))
+    Ok((counts, shown_end(&instant(now.wall_at(end)), left_ns > 0)))
+}
+
+/// Where the last step ends, and whether that is still to come.
+fn shown_end(end: &str, is_running: bool) -> String {
+    let running = if is_running {
+        ", when the last step, which is still running, is over"
+    } else {
+        ""
+    };
+    format!("{end}{running}")
 }
 
 /// The same of a running server.
 fn ask(address: &str, plot: &Plot) -> Result<(Vec<u64>, String)> {
     let (window, step) = (duration(plot.window_ns), duration(plot.step_ns));
-    let target = format!("/history?window={window}&step={step}");
+    let align = if plot.is_aligned { "&align=true" } else { "" };
+    let target = format!("/history?window={window}&step={step}{align}");
     let answer = remote::get(address, &target)?;
     let wrong = |cause: String| Error::found(remote::shown(address) + &target, cause);
     let mut counts = Vec::new();
@@ -96,14 +118,19 @@ fn ask(address: &str, plot: &Plot) -> Result<(Vec<u64>, String)> {
     for (line, number) in answer.lines().zip(1..) {
         let step = line.split_once(' ');
         let step = step.filter(|(end, _)| parse_instant(end).is_ok());
-        let Some((instant, Ok(count))) = step.map(|(end, count)| (end, count.parse())) else {
+        let counted = step.map(|(end, rest)| {
+            let mut words = rest.split(' ');
+            let count = words.next().unwrap_or_default().parse();
+            (end, count, words.any(|word| word == "running"))
+        });
+        let Some((instant, Ok(count), is_running)) = counted else {
             let line = remote::line_of(line);
             return Err(wrong(format!(
                 "line {number}: '{line}' is no instant with a count"
             )));
         };
         counts.push(count);
-        end = instant.to_owned();
+        end = shown_end(instant, is_running);
     }
     let steps = plot.window_ns / plot.step_ns;
     if counts.len() as u64 != steps {

@@ -72,6 +72,8 @@ pub struct Plot {
     pub window_ns: u64,
     /// The step, in ns, which divides the window.
     pub step_ns: u64,
+    /// Whether steps begin and end at whole multiples of the step since 1970.
+    pub is_aligned: bool,
     /// How often it is drawn; nothing if without end.
     pub times: Option<u64>,
     /// How wide, if the environment says.
