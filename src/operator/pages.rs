@@ -25,7 +25,7 @@ pub const PAGE: Page = Page {
     media: "text/html; charset=utf-8",
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
-        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-e2GWrstjx5hNZleayPpT3nMSq5gEk3KpyiJNmXSW0qM='; script-src 'sha256-aNK06h55totJqDPK0BHdsoGkBY4BTBzEpjPigpw7vJY='\r\n",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-S8kXqXJSYpVXtqIC/oAFORsWui/EaDDYalwTgiaiB6w='; script-src 'sha256-MsxcRLV96432AEFsnOpXrGoQiz0NsOnw+plXXJJvqhI='\r\n",
         "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
