@@ -9,7 +9,7 @@
 //! is only ever half of an anchor.
 
 use crate::error::Result;
-use crate::stamp::{Anchor, BootId, SECOND_NS, Stamp};
+use crate::stamp::{Anchor, BootId, MILLISECOND_NS, SECOND_NS, Stamp};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -183,6 +183,67 @@ fn uuid(text: &[u8]) -> Option<BootId> {
 #[cfg(not(target_os = "linux"))]
 pub fn boot_id() -> Result<BootId> {
     Ok(BootId::unknown(SystemClock.wall_ns()))
+}
+
+/// A step of the wall clock from which on a [`Calendar`] follows it, in nanoseconds. Two readings that another
+/// thread came between are less apart.
+const STEP_NS_MIN: u64 = MILLISECOND_NS;
+/// How far apart two readings may be that count as one, in nanoseconds.
+const READING_NS_MAX: u64 = 20_000;
+/// How often both clocks are read at the most for one anchor.
+const READINGS_MAX: u32 = 8;
+
+/// One pair of boot time and wall time for all answers: an instant that was given in one answer is the same
+/// instant when it is asked about in another. A new pair is taken when the wall clock has been stepped.
+#[derive(Clone, Debug)]
+pub struct Calendar {
+    held: Arc<Hands>,
+}
+
+impl Calendar {
+    /// One with the pair `anchor`, which may be of an earlier process of this boot.
+    #[must_use]
+    pub fn new(anchor: Anchor) -> Self {
+        let held = Hands::default();
+        held.turn(|_, _| (anchor.at.ns(), anchor.wall_ns));
+        Self {
+            held: Arc::new(held),
+        }
+    }
+
+    /// The present instant.
+    #[must_use]
+    pub fn now(&self, clock: &impl Clock) -> Anchor {
+        let read = read_together(clock);
+        let (at_ns, wall_ns) = self.held.read();
+        let held = Anchor {
+            at: Stamp::from_ns(at_ns),
+            wall_ns,
+        };
+        let wall_ns = held.wall_at(read.at);
+        if wall_ns.abs_diff(read.wall_ns) < STEP_NS_MIN {
+            return Anchor { wall_ns, ..read };
+        }
+        self.held.turn(|_, _| (read.at.ns(), read.wall_ns));
+        read
+    }
+}
+
+/// Both clocks, read with as little between them as can be had.
+fn read_together(clock: &impl Clock) -> Anchor {
+    let mut best = (u64::MAX, clock.anchor());
+    for _ in 0..READINGS_MAX {
+        let (before, wall_ns, after) = (clock.now(), clock.wall_ns(), clock.now());
+        let took_ns = after.since(before);
+        if took_ns < best.0 {
+            let at = before.after(took_ns / 2);
+            best = (took_ns, Anchor { at, wall_ns });
+        }
+        if took_ns <= READING_NS_MAX {
+            break;
+        }
+    }
+    best.1
 }
 
 /// A clock moved by hand: for tests, and for anybody who replays a recorded line.
@@ -369,6 +430,26 @@ mod tests {
         };
         let (fine_ns, coarse_ns) = (claimed_ns("monotonic"), claimed_ns("monotonic coarse"));
         assert!(fine_ns > 0 && fine_ns < coarse_ns, "{fine_ns} {coarse_ns}");
+    }
+
+    #[test]
+    fn a_calendar_keeps_its_pair_until_the_wall_clock_is_stepped() {
+        let clock = HandClock::new(Stamp::from_ns(7), 1_000_000_000);
+        let calendar = Calendar::new(clock.anchor());
+        clock.advance(50);
+        clock.step_wall_to(1_000_000_050 + 900_000);
+        // What two readings may be apart is no step.
+        let wall_ns = |calendar: &Calendar| calendar.now(&clock).wall_ns;
+        assert_eq!(wall_ns(&calendar), 1_000_000_050);
+        for stepped_ns in [1_001_000_050, 3_600_000_000_000, -5] {
+            clock.step_wall_to(stepped_ns);
+            assert_eq!(wall_ns(&calendar), stepped_ns);
+            assert_eq!(wall_ns(&calendar.clone()), stepped_ns);
+        }
+        let system = Calendar::new(SystemClock.anchor());
+        let (first, second) = (system.now(&SystemClock), system.now(&SystemClock));
+        assert_eq!(second.wall_at(first.at), first.wall_ns);
+        assert!(second.at >= first.at);
     }
 
     #[test]

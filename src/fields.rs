@@ -5,8 +5,12 @@
 //! A line is a name, a space and the value; what is in an object has the names of both, with a point
 //! between them.
 //!
+//! Neither notation holds a character that a terminal would act on: lines write it as an escape, and JSON as
+//! `\\u` with four digits.
+//!
 //! Must not know what is written. Invariant: what [`Fields::json`] gives is one JSON text and a newline.
 
+use crate::notation::{is_acted_on, printable};
 use std::fmt::{Display, Write};
 
 /// Fields in the order they were added in.
@@ -87,8 +91,9 @@ impl Fields {
 
     fn lines_in(&self, of: &str) -> String {
         let lines = self.0.iter().map(|(name, value)| match value {
-            Value::Bare(value) | Value::Text(value) => format!("{of}{name} {value}\n"),
-            Value::Texts(texts) => format!("{of}{name} {}\n", texts.join("; ")),
+            Value::Bare(value) => format!("{of}{name} {value}\n"),
+            Value::Text(value) => format!("{of}{name} {}\n", printable(value)),
+            Value::Texts(texts) => format!("{of}{name} {}\n", printable(&texts.join("; "))),
             Value::Numbers(numbers) => {
                 let numbers = joined(numbers.iter().map(u64::to_string), " ");
                 format!("{of}{name} {numbers}\n")
@@ -122,7 +127,7 @@ fn quoted(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '"' | '\\' => out.extend(['\\', letter]),
-            '\0'..='\x1f' => {
+            _ if is_acted_on(letter) => {
                 let _infallible = write!(out, "\\u{:04x}", u32::from(letter));
             }
             _ => out.push(letter),
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_does_not_take_as_it_is_comes_escaped() {
+    fn what_json_does_not_take_as_it_is_comes_printable() {
         let expected = "{\"a\":\"c\\\"\\\\d\\u000a\u{e9}\",\"n\":18446744073709551615,\
                         \"many\":[1,2],\"none\":[]}\n";
         assert_eq!(fields().json(), expected);
@@ -152,8 +157,23 @@ mod tests {
 
     #[test]
     fn every_field_is_a_line() {
-        let expected = "a c\"\\d\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
+        let expected = "a c\"\\d\\n\u{e9}\nn 18446744073709551615\nmany 1 2\nnone \n";
         assert_eq!(fields().lines(), expected);
+    }
+
+    #[test]
+    fn no_control_character_comes_out_as_it_is() {
+        let hostile = "a\u{1b}[31m\u{7f}\u{9b}2J\r\n\u{202e}z";
+        let fields = Fields::new()
+            .text("a", hostile)
+            .texts("b", vec![hostile.to_owned()]);
+        let json = fields.json();
+        assert!(
+            json.contains("a\\u001b[31m\\u007f\\u009b2J\\u000d\\u000a\\u202ez"),
+            "{json}"
+        );
+        let line = r"a\u{1b}[31m\u{7f}\u{9b}2J\r\n\u{202e}z";
+        assert_eq!(fields.lines(), format!("a {line}\nb {line}\n"));
     }
 
     #[test]

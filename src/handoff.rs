@@ -5,6 +5,8 @@
 //!
 //! Must not know what is handed over. Invariant: what `hit.rs` shares between threads is made of these.
 
-pub use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+pub use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded,
+};
 pub use std::sync::{Arc, OnceLock};
 pub use std::thread;

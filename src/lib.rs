@@ -32,6 +32,7 @@
 //! | What an older version has written is read; what a later one has written is refused and left alone. | `tests/versions.rs` |
 //! | No bytes of a client stop, block or inflate the count for others. | `tests/hostile.rs`, `tests/bodies.rs`, `tests/backlog.rs`, `tests/limits.rs`, `tests/admission.rs`, `tests/differential.rs`, `fuzz` |
 //! | Nothing an operator asks counts, and what he is told is exact or an error. | `tests/operator.rs`, `tests/metrics.rs`, `scripts/page` |
+//! | A time when no server ran, or hits were refused, is told from a time without hits. | `src/lives`, `tests/lives.rs` |
 //! | Whoever looks into a journal beside its server gets exact numbers and changes nothing. | `tests/inspect.rs` |
 //! | One process follows another on a socket that is handed over, and what arrived is answered. | `tests/supervise.rs`, `tests/stopping.rs`, `scripts/activation` |
 //! | Memory and threads are bounded. | `benches/engine`, `scripts/bench`, `scripts/soak` |
@@ -48,15 +49,16 @@
 //! |---|---|
 //! | main | error, inspect, options, report, serve |
 //! | options | error, front, journal, notation, stamp |
-//! | serve | alarm, clock, error, front, funnel, hit, journal, notation, operator, options, report, signals, stamp, supervise |
+//! | serve | alarm, clock, error, front, funnel, hit, journal, lives, notation, operator, options, report, signals, stamp, supervise |
 //! | supervise | error, notation |
 //! | signals | error |
 //! | inspect | clock, error, fields, journal, notation, options, stamp, window |
 //! | report | clock, error, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
-//! | operator | clock, fields, front, hit, meter, notation, stamp |
+//! | operator | clock, fields, front, hit, lives, meter, notation, stamp |
 //! | alarm | error |
 //! | hit | handoff, meter, stamp |
+//! | lives | error, stamp |
 //! | handoff | |
 //! | funnel | clock, error, hit, journal, notation, stamp, window |
 //! | window | error, journal, stamp |
@@ -105,6 +107,7 @@ pub mod funnel;
 pub mod window;
 
 pub mod journal;
+pub mod lives;
 
 pub mod meter;
 

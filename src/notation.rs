@@ -27,14 +27,18 @@ const UNITS: [(&str, u64); 4] = [
 /// What is wanted where an instant is read.
 const EXPECTED: &str = "expected RFC 3339 such as 2026-11-27T00:00:00Z, or epoch seconds";
 
+/// Whether a terminal may rather act on such a character than show it: control characters, also those
+/// above 127, and what turns the direction of text. All of them are below 65536.
+#[must_use]
+pub fn is_acted_on(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `text` in one line that no terminal acts on: control characters, and those that turn the direction of
 /// text, are written as escapes such as `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_acted_on = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.contains(is_acted_on) {
         return Cow::Borrowed(text);
     }

@@ -13,17 +13,18 @@
 //! Must not know how hits are counted. Invariant: however this returns, the journal is closed.
 
 use crate::alarm::Alarm;
-use crate::clock::{self, Clock, SystemClock};
+use crate::clock::{self, Calendar, Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::front;
 use crate::front::desk::Desk;
 use crate::front::gauges::Gauges;
-use crate::funnel::{Funnel, Settings};
+use crate::funnel::{self, Funnel, Settings};
 use crate::hit::{self, Answer, Ask, Inlet, Message};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy, name};
+use crate::lives::Lives;
 use crate::notation::{duration, many};
-use crate::operator::{Facts, Operator};
+use crate::operator::{self, Facts, Operator};
 use crate::options::Options;
 use crate::report;
 use crate::signals;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 /// Findings that are logged before the log's writer is waited for.
 const FINDINGS_BURST: usize = 32;
+const _: () = assert!(operator::LATE_NS_MAX == funnel::LATE_NS_MAX, "one bound");
 
 /// Serves until a signal that drains.
 ///
@@ -82,15 +84,26 @@ pub fn serve(options: &Options) -> Result<()> {
     };
     let operator_address = door.as_ref().map(|(_, address)| *address);
     let disk = locked.map_or_else(|| RealDisk::open(&options.data), Ok)?;
-    let (funnel, recovered) =
-        Funnel::open(disk, SystemClock, clock::boot_id()?, settings, job_sender)?;
+    let boot = clock::boot_id()?;
+    let mut lives = Lives::open(&options.data, boot);
+    let (mut funnel, recovered) = Funnel::open(disk, SystemClock, boot, settings, job_sender)?;
     log_findings(&recovered.findings);
+    let calendar = Calendar::new(lives.anchor().unwrap_or_else(|| SystemClock.anchor()));
+    let newest = recovered.segments.last().map(|segment| segment.last);
+    let started = calendar.now(&SystemClock);
+    let doubt = lives.begin(started, recovered.end, newest);
+    if let Some(doubt) = &doubt {
+        funnel.doubt_until(started.at);
+        log::warn!("{}: {doubt}", options.data.display());
+    }
 
     let (inlet, messages) = hit::channel();
     let sync_inlet = inlet.clone();
     let syncing = alarm.spawn("sync", move || run_syncs(&jobs, &sync_inlet))?;
     let counting = alarm.spawn("funnel", move || funnel.run(&messages))?;
     let gauges = Arc::<Gauges>::default();
+    let gaps = lives.gaps(started);
+    let life_calendar = calendar.clone();
     let desk = door.map(|(listener, _)| {
         let facts = Facts {
             window_ns: options.window_ns,
@@ -101,13 +114,21 @@ pub fn serve(options: &Options) -> Result<()> {
                 SyncPolicy::Never => "never".to_owned(),
             },
             began,
+            hosts: admin_hosts(options),
+            gaps,
+            doubt,
         };
-        let operator = Operator::new(facts, inlet.clone(), Arc::clone(&gauges));
+        let operator = Operator::new(facts, calendar, inlet.clone(), Arc::clone(&gauges));
         Desk {
             listener,
             operator: Arc::new(operator),
         }
     });
+    // What the device takes for a line is not waited for.
+    let noting = alarm.spawn("lives", move || {
+        lives.write();
+        lives
+    })?;
     let plan = front::Plan {
         listener,
         workers: options.workers,
@@ -145,12 +166,17 @@ pub fn serve(options: &Options) -> Result<()> {
     }
 
     let started = front.map(|front| front.stop());
+    let last = inlet.ask(Ask::Status);
     let _gone = inlet.send(Message::Stop);
     let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
     drop(inlet);
     let _alarm_was_raised = syncing.join();
     started?;
     closed?;
+    if let (Ok(Answer::Status(status)), Ok(Some(mut lives))) = (last, noting.join()) {
+        lives.end(life_calendar.now(&SystemClock), status.total);
+        lives.write();
+    }
     alarms
         .try_recv()
         .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
@@ -160,12 +186,25 @@ pub fn serve(options: &Options) -> Result<()> {
 /// which is waited for: a funnel that is stuck is a server that has to be started again.
 pub fn give_sign_of_life(supervisor: &Supervisor, inlet: &Inlet, window_ns: u64) {
     if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
-        let (tally, window) = (status.tally, duration(window_ns));
-        supervisor.tell(&format!(
-            "WATCHDOG=1\nSTATUS={} in the last {window}",
-            many(tally, "hit")
-        ));
+        let said = match (status.tally, status.unreadable) {
+            (Some(tally), _) => {
+                format!("{} in the last {}", many(tally, "hit"), duration(window_ns))
+            }
+            (None, cause) => cause.unwrap_or_default(),
+        };
+        supervisor.tell(&format!("WATCHDOG=1\nSTATUS={said}"));
     }
+}
+
+/// Names by which the admin listener may be addressed: those that were given, and its own address, which may
+/// be a name.
+fn admin_hosts(options: &Options) -> Vec<String> {
+    let own = options
+        .operator
+        .as_deref()
+        .and_then(|place| place.rsplit_once(':'));
+    let own = own.map(|(host, _)| host.to_owned());
+    options.admin_hosts.iter().cloned().chain(own).collect()
 }
 
 /// The listener that was handed over, or else one on `HOST:PORT`; and where it really is.
@@ -225,12 +264,11 @@ fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inl
         options.data.display(),
         many(recovered.hit_count(), "hit")
     );
-    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status) {
+    if let Ok(Answer::Status(status)) = inlet.ask(Ask::Status)
+        && let Some(tally) = status.tally
+    {
         let estimated = if status.estimated { ", estimated" } else { "" };
-        line.push_str(&format!(
-            " ({} in the last {window}{estimated})",
-            status.tally
-        ));
+        line.push_str(&format!(" ({tally} in the last {window}{estimated})"));
     }
     if recovered.trimmed_bytes > 0 {
         let torn = many(recovered.trimmed_bytes, "torn byte");

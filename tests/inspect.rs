@@ -107,6 +107,21 @@ pub fn seen(directory: &Path) -> Seen {
     Seen(files.collect(), modified(directory))
 }
 
+/// Waits until a server that has just started has noted that, as the last of so many lives, which it does
+/// while it serves.
+pub fn noted(directory: &Path, lives: usize) {
+    let began = std::time::Instant::now();
+    let lines = || fs::read_to_string(directory.join("lives")).unwrap_or_default();
+    while lines().lines().count() != lives + 1 {
+        assert!(
+            began.elapsed().as_secs() < 30,
+            "no life is noted: {}",
+            lines()
+        );
+        std::thread::yield_now();
+    }
+}
+
 /// Runs a tool on a directory that must not change, whose path stands last.
 pub fn run_on(directory: &Path, arguments: &[&str]) -> Ran {
     let before = seen(directory);

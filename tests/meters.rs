@@ -68,6 +68,7 @@ fn status_tells_every_figure_of_its_instant() {
         rig.status(),
         Status {
             at: Stamp::from_ns(START),
+            tally: Some(0),
             complete_after: Stamp::MIN,
             ..Status::default()
         }
@@ -75,7 +76,10 @@ fn status_tells_every_figure_of_its_instant() {
     rig.hit_at(&[START + 1, START + 2, START + 3, START + 4]);
     rig.hit_at(&[START + 5, START + 6]);
     let status = rig.status();
-    assert_eq!((status.at, status.tally), (Stamp::from_ns(START + 6), 6));
+    assert_eq!(
+        (status.at, status.tally),
+        (Stamp::from_ns(START + 6), Some(6))
+    );
     assert_eq!((status.total, status.segment_count), (6, 2));
     assert_eq!(status.journal_bytes, 2 * 64 + 6 * 8);
     assert_eq!(status.oldest, Some(Stamp::from_ns(START + 1)));
@@ -90,7 +94,7 @@ fn status_tells_every_figure_of_its_instant() {
     again.tick();
     let status = again.status();
     assert_eq!((status.recovered_count, status.total), (6, 6));
-    assert_eq!((status.tally, status.segment_count), (0, 1));
+    assert_eq!((status.tally, status.segment_count), (Some(0), 1));
     assert_eq!(status.oldest, Some(Stamp::from_ns(START + 5)));
     assert_eq!(status.complete_after, Stamp::from_ns(START + 4));
 }

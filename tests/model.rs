@@ -330,14 +330,16 @@ impl World {
         self.ticked();
         let expected = self.ledger.between(from, to);
         if estimated != (from < to && from < self.doubtful_until)
-            && !matches!(answer, Answer::Failed(_))
+            && !matches!(answer, Answer::Failed(_) | Answer::NotKept { .. })
         {
             return Err(format!("estimated: {estimated} in ({from}, {to}]"));
         }
         let is_right = match &answer {
             Answer::Count(count) => *count == expected,
-            Answer::Failed(cause) => from < self.kept_from && cause.ends_with("no longer kept"),
-            Answer::Steps(_) | Answer::Status(_) | Answer::Estimated(_) => false,
+            Answer::NotKept { .. } => from < self.kept_from,
+            Answer::Steps(_) | Answer::Status(_) | Answer::Failed(_) | Answer::Estimated(_) => {
+                false
+            }
         };
         if is_right {
             return Ok(());
@@ -359,7 +361,9 @@ impl World {
             end,
         });
         let (answer, estimated) = answer.split();
-        if estimated != (from < self.doubtful_until) && !matches!(answer, Answer::Failed(_)) {
+        if estimated != (from < self.doubtful_until)
+            && !matches!(answer, Answer::Failed(_) | Answer::NotKept { .. })
+        {
             return Err(format!("estimated: {estimated} from {from} on"));
         }
         self.ticked();
@@ -373,8 +377,10 @@ impl World {
         let expected: Vec<u64> = (0..count.min(STEPS_MAX)).map(step).collect();
         let is_right = match &answer {
             Answer::Steps(counts) => *counts == expected,
-            Answer::Failed(cause) => from < self.kept_from && cause.ends_with("no longer kept"),
-            Answer::Count(_) | Answer::Status(_) | Answer::Estimated(_) => false,
+            Answer::NotKept { .. } => from < self.kept_from,
+            Answer::Count(_) | Answer::Status(_) | Answer::Failed(_) | Answer::Estimated(_) => {
+                false
+            }
         };
         if is_right {
             return Ok(());
@@ -390,7 +396,7 @@ impl World {
         let now = self.clock.now();
         let cutoff = now.before(self.settings.window_ns);
         let expected = (self.ledger.between(cutoff, now), self.recorded.len() as u64);
-        if (status.tally, status.total) != expected || status.damaged_count > 0 {
+        if (status.tally.expect("a number"), status.total) != expected || status.damaged_count > 0 {
             return Err(format!("{status:?}, not {expected:?}"));
         }
         let estimated = cutoff < self.doubtful_until.max(status.complete_after);

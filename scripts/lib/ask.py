@@ -117,11 +117,13 @@ class Operator:
         answer.require_span(from_ns, to_ns)
         return answer.number("count")
 
-    def history(self, window_ns, step_ns):
-        """When the first step begins, and the hits of each step."""
-        answer = self.json("/history", window=f"{window_ns}ns", step=f"{step_ns}ns")
+    def history(self, window_ns, step_ns, align=False):
+        """When the first step begins, and the hits of each step; aligned, of which the last may still run."""
+        wish = {"align": "true"} if align else {}
+        answer = self.json("/history", window=f"{window_ns}ns", step=f"{step_ns}ns", **wish)
         from_ns, counts = answer.instant_ns("from"), answer["counts"]
-        answer.require_span(from_ns, from_ns + window_ns)
+        if not align:
+            answer.require_span(from_ns, from_ns + window_ns)
         if int(answer["step_ns"]) != step_ns or len(counts) != window_ns // step_ns:
             raise Refused(f"{answer.place}: {len(counts)} steps of {answer['step_ns']} ns were not asked for")
         return from_ns, counts

@@ -78,7 +78,7 @@ class Life(Tallyd):
     def page(self, path, patience_s=5):
         """What the operator's listener answers: status and text; nothing if it does not."""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.operator_port), patience_s) as asked:
-            asked.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            asked.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             if reply := read_reply(asked, patience_s):
                 return reply[0], reply[1].decode().strip()
         return None, ""

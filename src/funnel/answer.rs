@@ -7,7 +7,7 @@
 
 use super::{Funnel, Held};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::Error;
 use crate::hit::{Answer, Ask, Query, STEPS_MAX, Status};
 use crate::journal::disk::Disk;
 use crate::stamp::Stamp;
@@ -47,10 +47,10 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             } => self.steps(from, step_ns, count.min(STEPS_MAX), end),
             Ask::Status => {
                 self.look(now);
-                self.status(now).map(Answer::Status)
+                Ok(Answer::Status(self.status(now)))
             }
         };
-        let answer = answer.unwrap_or_else(Answer::Failed);
+        let answer = answer.unwrap_or_else(|no_answer| no_answer);
         if self.held.is_empty() {
             let _gone = query.reply.try_send(answer);
         } else {
@@ -59,33 +59,33 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
     }
 
-    /// That everything behind `from` is kept.
-    fn kept_from(&self, from: Stamp) -> Result<(), String> {
+    /// That everything behind `from` is kept; otherwise the answer that says so.
+    fn kept_from(&self, from: Stamp) -> Result<(), Answer> {
         let kept = self.journal.complete_after();
         if from < kept {
-            return Err(format!("hits up to {kept} are no longer kept"));
+            return Err(Answer::NotKept { from, kept });
         }
         Ok(())
     }
 
-    fn between(&self, from: Stamp, to: Stamp) -> Result<Answer, String> {
+    fn between(&self, from: Stamp, to: Stamp) -> Result<Answer, Answer> {
         if from < to {
             self.kept_from(from)?;
         }
-        let found = window::between(&self.journal, from, to).map_err(|error| error.to_string())?;
+        let found = window::between(&self.journal, from, to).map_err(failed)?;
         let is_exact = found.is_exact && (from >= to || from >= self.doubtful_until);
         Ok(estimated_unless(is_exact, Answer::Count(found.hits)))
     }
 
     /// Hits of each step; the position at the end of one is that at the beginning of the next.
-    fn steps(&self, from: Stamp, step_ns: u64, count: usize, end: u64) -> Result<Answer, String> {
+    fn steps(&self, from: Stamp, step_ns: u64, count: usize, end: u64) -> Result<Answer, Answer> {
         self.kept_from(from)?;
         let is_exact = Cell::new(from >= self.doubtful_until);
         let position = |instant| {
             let found = self.journal.upper_bound(instant);
-            let found = found.map_err(|error| error.to_string())?;
+            let found = found.map_err(failed)?;
             is_exact.set(is_exact.get() && found.is_exact);
-            Ok::<_, String>(found.position.min(end))
+            Ok::<_, Answer>(found.position.min(end))
         };
         let (mut instant, mut begun) = (from, position(from)?);
         let mut counts = Vec::with_capacity(count);
@@ -98,23 +98,30 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         Ok(estimated_unless(is_exact.get(), Answer::Steps(counts)))
     }
 
-    fn status(&self, now: Stamp) -> Result<Box<Status>, String> {
+    /// How things stand: always an answer, whatever is wrong.
+    fn status(&self, now: Stamp) -> Box<Status> {
         let window_ns = self.settings.window_ns;
         let cutoff = now.before(window_ns);
         let tally = window::count(&self.journal, window_ns, now);
-        let tally = tally.map_err(|error| error.to_string())?;
-        Ok(Box::new(Status {
+        let is_exact = tally.as_ref().is_ok_and(|tally| tally.is_exact);
+        Box::new(Status {
             at: now,
-            tally: tally.hits,
+            unreadable: tally.as_ref().err().map(Error::to_string),
+            tally: tally.ok().map(|tally| tally.hits),
             total: self.journal.end(),
             segment_count: self.journal.segment_count(),
             journal_bytes: self.journal.stored_bytes(),
             oldest: self.journal.oldest(),
             complete_after: self.journal.complete_after(),
-            estimated: !tally.is_exact || self.is_estimated(cutoff),
+            estimated: !is_exact || self.is_estimated(cutoff),
             quarantined: self.journal.quarantined(),
             damaged_count: self.status.damaged_count + self.window.damaged_count(),
             ..self.status.clone()
-        }))
+        })
     }
+}
+
+/// The answer of what could not be read.
+fn failed(error: Error) -> Answer {
+    Answer::Failed(error.to_string())
 }

@@ -143,6 +143,11 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         Ok((funnel, recovered))
     }
 
+    /// Has every number estimated whose span begins before `stamp`.
+    pub fn doubt_until(&mut self, stamp: Stamp) {
+        self.doubtful_until = self.doubtful_until.max(stamp);
+    }
+
     /// Takes turns until [`Message::Stop`] or until nobody can send any more, then syncs and closes.
     ///
     /// # Errors
@@ -289,6 +294,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 "counting again; {} so far",
                 refused(self.status.refused_count)
             );
+            self.counts_again();
         }
     }
 
@@ -379,11 +385,22 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
         }
     }
 
+    /// Hits are no longer refused, unless a failed sync still has them refused.
+    fn counts_again(&mut self) {
+        let is_unsynced =
+            self.settings.policy == SyncPolicy::Always && self.status.sync_failure.is_some();
+        if self.status.refusing.is_none() && !is_unsynced {
+            self.status.refusals.end(self.clock.now());
+        }
+    }
+
     fn refuse(&mut self, hit_count: usize, error: &Error) {
         self.journal.cut();
         self.window.cut(&self.journal);
         self.status.refused_count += hit_count as u64;
-        self.refusing(error.to_string());
+        let cause = error.to_string();
+        self.status.refusals.begin(self.clock.now(), &cause);
+        self.refusing(cause);
         self.misplaced = self.journal.is_misplaced();
         for batch in self.batches.drain(..) {
             batch.answer(Verdict::Refused);

@@ -42,6 +42,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
                 self.journal.synced(covers);
                 if self.status.sync_failure.take().is_some() {
                     log::info!("syncing again");
+                    self.counts_again();
                 }
                 self.release(covers);
             }
@@ -69,6 +70,7 @@ impl<D: Disk, C: Clock> Funnel<D, C> {
             self.status.refused_count += self.journal.end() - self.journal.synced_end();
             self.journal.refuse_unsynced();
             self.window.cut(&self.journal);
+            self.status.refusals.begin(self.clock.now(), &cause);
         } else {
             self.journal.suspect();
         }

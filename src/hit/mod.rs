@@ -17,10 +17,12 @@
 mod bell;
 mod query;
 
-use crate::handoff::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crate::handoff::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded};
 use crate::stamp::Stamp;
 use bell::Bell;
-pub use query::{Answer, Ask, Query, STEPS_MAX, Status, UNREMOVABLE_MAX};
+pub use query::{
+    Answer, Ask, Query, REFUSALS_MAX, Refusals, Refused, STEPS_MAX, Status, UNREMOVABLE_MAX,
+};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::time::Duration;
@@ -149,6 +151,15 @@ pub enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The funnel is gone: the process is about to end.
+    Gone,
+    /// It has not answered in time.
+    Late,
+}
+
 /// The sending end, for fronts.
 #[derive(Clone, Debug)]
 pub struct Inlet {
@@ -256,6 +267,25 @@ impl Inlet {
         let (reply, answer) = bounded(1);
         self.send(Message::Query(Query { ask, reply }))?;
         answer.recv().map_err(|_| Gone)
+    }
+
+    /// Asks and waits for the answer, at most for `patience`.
+    ///
+    /// # Errors
+    /// The funnel is gone, or has not answered in time.
+    pub fn ask_within(&self, ask: Ask, patience: Duration) -> Result<Answer, Unanswered> {
+        let (reply, answer) = bounded(1);
+        let messages = self.messages.as_ref().ok_or(Unanswered::Gone)?;
+        let message = Message::Query(Query { ask, reply });
+        match messages.send_timeout(message, patience) {
+            Ok(()) => self.bell.ring(),
+            Err(SendTimeoutError::Timeout(_)) => return Err(Unanswered::Late),
+            Err(SendTimeoutError::Disconnected(_)) => return Err(Unanswered::Gone),
+        }
+        answer.recv_timeout(patience).map_err(|cause| match cause {
+            RecvTimeoutError::Timeout => Unanswered::Late,
+            RecvTimeoutError::Disconnected => Unanswered::Gone,
+        })
     }
 
     /// Sends any message.

@@ -6,6 +6,7 @@
 use crate::handoff::Sender;
 use crate::meter::Meters;
 use crate::stamp::Stamp;
+use std::collections::VecDeque;
 
 /// The most steps of one question, so that no question takes longer than a pass full of hits.
 pub const STEPS_MAX: usize = 16;
@@ -50,8 +51,8 @@ pub enum Ask {
 pub struct Status {
     /// The instant.
     pub at: Stamp,
-    /// Hits in the window.
-    pub tally: u64,
+    /// Hits in the window; nothing if they cannot be counted now, see [`Status::unreadable`].
+    pub tally: Option<u64>,
     /// Hits of the journal's life.
     pub total: u64,
     /// Hits that were found at the start.
@@ -72,6 +73,10 @@ pub struct Status {
     pub quarantined: Vec<String>,
     /// Why hits are being refused, if they are.
     pub refusing: Option<String>,
+    /// Why the hits in the window cannot be counted, if so.
+    pub unreadable: Option<String>,
+    /// When hits were refused.
+    pub refusals: Refusals,
     /// Why the promise of the sync policy was withdrawn, if a sync has failed.
     pub sync_failure: Option<String>,
     /// Files that should be gone and could not be removed.
@@ -92,6 +97,64 @@ pub struct Status {
     pub meters: Meters,
 }
 
+/// The most spans that are remembered.
+pub const REFUSALS_MAX: usize = 64;
+
+/// When hits were refused, oldest first: the newest [`REFUSALS_MAX`] spans of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    spans: VecDeque<Refused>,
+    /// Spans from here on, in time, are all remembered.
+    complete_after: Option<Stamp>,
+}
+
+/// A span of time in which hits were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// When the first was refused.
+    pub from: Stamp,
+    /// When hits were counted again; nothing while they are refused.
+    pub to: Option<Stamp>,
+    /// Why the first was refused.
+    pub cause: String,
+}
+
+impl Refusals {
+    /// Hits are refused at `at`, unless they were already.
+    pub fn begin(&mut self, at: Stamp, cause: &str) {
+        if self.spans.back().is_some_and(|span| span.to.is_none()) {
+            return;
+        }
+        if self.spans.len() == REFUSALS_MAX {
+            let oldest = self.spans.pop_front();
+            self.complete_after = oldest.and_then(|span| span.to);
+        }
+        self.spans.push_back(Refused {
+            from: at,
+            to: None,
+            cause: cause.to_owned(),
+        });
+    }
+
+    /// Hits are counted at `at`.
+    pub fn end(&mut self, at: Stamp) {
+        if let Some(span) = self.spans.back_mut() {
+            span.to.get_or_insert(at);
+        }
+    }
+
+    /// The spans that are remembered.
+    pub fn spans(&self) -> impl Iterator<Item = &Refused> {
+        self.spans.iter()
+    }
+
+    /// The end of the newest span that was forgotten, if any was.
+    #[must_use]
+    pub const fn complete_after(&self) -> Option<Stamp> {
+        self.complete_after
+    }
+}
+
 /// What the funnel answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -103,6 +166,13 @@ pub enum Answer {
     Status(Box<Status>),
     /// This, but the span reaches back to records that may be placed wrongly, or that are lost.
     Estimated(Box<Self>),
+    /// Hits up to `kept` are no longer kept, and those after `from` were asked for.
+    NotKept {
+        /// What was asked for.
+        from: Stamp,
+        /// What is kept.
+        kept: Stamp,
+    },
     /// No right number can be given, and why.
     Failed(String),
 }

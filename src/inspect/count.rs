@@ -218,9 +218,9 @@ fn ask(address: &str, span: Span, now: Anchor) -> Result<Counted> {
         Span::Window(window_ns) => format!("?window={}", duration(window_ns)),
         Span::Between(interval) => {
             let from = instant(interval.from_ns.unwrap_or(0));
-            let to = interval
-                .to_ns
-                .map(|to_ns| format!("&to={}", instant(to_ns)));
+            // A server refuses questions about the future; without an end it counts up to its own present.
+            let to = interval.to_ns.filter(|to_ns| *to_ns <= now.wall_ns);
+            let to = to.map(|to_ns| format!("&to={}", instant(to_ns)));
             format!("?from={from}{}", to.unwrap_or_default())
         }
     };

@@ -1,7 +1,8 @@
 //! `tallyd plot`: hits per step as a chart, once or again each second.
 //!
 //! Owns where the counts come from: for a directory one search for each end of a step, for a server
-//! its own history. Steps end now; each is (end - step, end], as a window is.
+//! its own history. Steps end now, or with `--align` at whole multiples of the step since 1970, where the
+//! last one may still run; each is (end - step, end], as a window is.
 //!
 //! Must not know how a chart is drawn. Invariant: the counts of all steps add up to the window's.
 
@@ -36,7 +37,11 @@ pub fn run(plot: &Plot) -> Result<()> {
     };
     let step_ns = plot.step_of(window_ns);
     let step_ns = step_ns.map_err(|cause| Error::found("--step", cause))?;
-    let steps = Steps { window_ns, step_ns };
+    let steps = Steps {
+        window_ns,
+        step_ns,
+        is_aligned: plot.is_aligned,
+    };
     let mut out = Out::new();
     let is_terminal = std::io::stdout().is_terminal();
     let mut lines = 0;
@@ -87,16 +92,28 @@ struct Steps {
     window_ns: u64,
     /// The step, in ns, which divides it.
     step_ns: u64,
+    /// Whether the steps begin and end at whole multiples of the step since 1970.
+    is_aligned: bool,
 }
 
 /// Hits of each step of a data directory, and where the last one ends.
 fn count(looked: &mut Looked, steps: Steps, now: Anchor) -> Result<(Vec<u64>, String)> {
-    let Steps { window_ns, step_ns } = steps;
+    let Steps {
+        window_ns,
+        step_ns,
+        is_aligned,
+    } = steps;
     let shown = looked.shown();
+    let over_ns = now.wall_ns.rem_euclid(step_ns.cast_signed());
+    let left_ns = match over_ns.unsigned_abs() {
+        1.. if is_aligned => step_ns - over_ns.unsigned_abs(),
+        _ => 0,
+    };
+    let end = now.at.after(left_ns);
     let counts = looked.look(|view| {
         check_window(&shown, view, window_ns, now)?;
         let bounds = (0..=window_ns / step_ns).rev();
-        let bounds = bounds.map(|step| view.upper_bound(now.at.before(step * step_ns)));
+        let bounds = bounds.map(|step| view.upper_bound(end.before(step * step_ns)));
         let bounds = bounds.collect::<Result<Vec<_>, Missed>>()?;
         if !bounds.iter().all(|bound| bound.is_exact) {
             say_damaged(&shown);
@@ -104,19 +121,41 @@ fn count(looked: &mut Looked, steps: Steps, now: Anchor) -> Result<(Vec<u64>, St
         let positions: Vec<u64> = bounds.iter().map(|bound| bound.position).collect();
         Ok(positions.windows(2).map(|pair| pair[1] - pair[0]).collect())
     })?;
-    Ok((counts, instant(now.wall_ns)))
+    Ok((counts, shown_end(&instant(now.wall_at(end)), left_ns > 0)))
+}
+
+/// Where the last step ends, and whether that is still to come.
+fn shown_end(end: &str, is_running: bool) -> String {
+    let running = if is_running {
+        ", when the last step, which is still running, is over"
+    } else {
+        ""
+    };
+    format!("{end}{running}")
 }
 
 /// The same of a running server.
 fn ask(address: &str, steps: Steps) -> Result<(Vec<u64>, String)> {
-    let Steps { window_ns, step_ns } = steps;
+    let Steps {
+        window_ns,
+        step_ns,
+        is_aligned,
+    } = steps;
     let (window, step) = (duration(window_ns), duration(step_ns));
-    let target = format!("/history?window={window}&step={step}");
+    let align = if is_aligned { "&align=true" } else { "" };
+    let target = format!("/history?window={window}&step={step}{align}");
     let answer = remote::get(address, &target)?;
     let fields = || {
         let (from_ns, to_ns) = (answer.instant_ns("from")?, answer.instant_ns("to")?);
         let (own_step_ns, counts) = (answer.digits("step_ns")?, answer.numbers("counts")?);
-        if own_step_ns != step_ns || to_ns < from_ns || to_ns.abs_diff(from_ns) != window_ns {
+        // The last of aligned steps may end later than the answer.
+        let end_ns = from_ns.saturating_add_unsigned(window_ns);
+        let left_ns = end_ns.checked_sub(to_ns).unwrap_or(-1);
+        let is_asked = match is_aligned {
+            true => (0..step_ns.cast_signed()).contains(&left_ns),
+            false => left_ns == 0,
+        };
+        if own_step_ns != step_ns || to_ns < from_ns || !is_asked {
             let [from, to] = [from_ns, to_ns].map(instant);
             let step = duration(own_step_ns);
             return Err(format!(
@@ -131,7 +170,8 @@ fn ask(address: &str, steps: Steps) -> Result<(Vec<u64>, String)> {
         if sum != own_sum {
             return Err(format!("the steps have {sum} hits, 'sum' is {own_sum}"));
         }
-        Ok((counts.to_vec(), instant(to_ns)))
+        let end = shown_end(&instant(end_ns), left_ns > 0);
+        Ok((counts.to_vec(), end))
     };
     fields().map_err(|cause| Error::found(remote::shown(address) + &target, cause))
 }

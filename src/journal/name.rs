@@ -6,6 +6,8 @@
 
 /// The file that holds the lock and the holder's process id.
 pub const LOCK: &str = "lock";
+/// The list of the lives of servers, and its replacement while that is written.
+pub const LIVES: [&str; 2] = ["lives", "lives.new"];
 /// How the directory of a trial (`tallyd clock`) is called, before the process id.
 pub const SCRATCH: &str = "tallyd-clock-";
 /// The largest number of a segment: at a thousand new segments a second, 8 900 years. A file with a
@@ -19,6 +21,8 @@ pub enum Role {
     Lock,
     /// A segment, also one that was set aside or whose number is impossible.
     Segment,
+    /// The list of the lives of servers.
+    Lives,
     /// Not of the journal, and expected in its directory.
     Ignored,
     /// Anything else: the directory is not one of tallyd alone.
@@ -44,6 +48,8 @@ const IGNORED_PREFIXES: [&str; 3] = [SCRATCH, ".nfs", ".fuse_hidden"];
 pub fn role(name: &str) -> Role {
     if name == LOCK {
         Role::Lock
+    } else if LIVES.contains(&name) {
+        Role::Lives
     } else if digits_of(name.strip_suffix(ASIDE).unwrap_or(name)).is_some() {
         Role::Segment
     } else if IGNORED.contains(&name) || IGNORED_PREFIXES.iter().any(|it| name.starts_with(it)) {

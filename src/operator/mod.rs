@@ -8,23 +8,31 @@
 //! gets a right number, or an error that says why there is none.
 
 mod history;
+mod host;
 mod metrics;
 mod pages;
 mod process;
 mod question;
 
-pub use history::STEPS_MAX;
+pub use history::{LATE_NS_MAX, STEPS_MAX};
 pub use pages::PAGE;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Calendar, SystemClock};
 use crate::front::desk::{self, Page, Task};
 use crate::front::gauges::Gauges;
 use crate::front::pool::request::Request;
-use crate::hit::{Answer, Ask, Inlet, Status};
+use crate::hit::{Answer, Ask, Inlet, Status, Unanswered};
+use crate::lives::Gaps;
+use crate::notation::instant;
 use crate::stamp::{Anchor, Stamp};
 use history::History;
+use host::Hosts;
 use question::{Format, Question};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the funnel may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What does not change while a server runs.
 #[derive(Clone, Debug)]
@@ -37,21 +45,31 @@ pub struct Facts {
     pub sync: String,
     /// When the process started.
     pub began: Stamp,
+    /// Host names by which the listener may be addressed, beside `localhost` and IP addresses.
+    pub hosts: Vec<String>,
+    /// When no server ran before this one.
+    pub gaps: Gaps,
+    /// Why hits may be missing that an earlier server had counted, if so.
+    pub doubt: Option<String>,
 }
 
 /// Whoever answers operators.
 #[derive(Clone)]
 pub struct Operator {
     facts: Arc<Facts>,
+    hosts: Arc<Hosts>,
+    calendar: Calendar,
     inlet: Inlet,
     gauges: Arc<Gauges>,
 }
 
 impl Operator {
-    /// One that asks the funnel behind `inlet`.
+    /// One that asks the funnel behind `inlet` and gives instants by `calendar`.
     #[must_use]
-    pub fn new(facts: Facts, inlet: Inlet, gauges: Arc<Gauges>) -> Self {
+    pub fn new(mut facts: Facts, calendar: Calendar, inlet: Inlet, gauges: Arc<Gauges>) -> Self {
         Self {
+            calendar,
+            hosts: Arc::new(Hosts::new(std::mem::take(&mut facts.hosts))),
             facts: Arc::new(facts),
             inlet,
             gauges,
@@ -59,26 +77,38 @@ impl Operator {
     }
 
     /// Asks the funnel how things stand.
-    fn status(&self) -> Result<Box<Status>, String> {
-        match self.ask(Ask::Status)? {
+    fn status(&self, now: Anchor) -> Result<Box<Status>, String> {
+        match self.ask(Ask::Status, now)? {
             Answer::Status(status) => Ok(status),
             other => unreachable!("{other:?} is no answer to how things stand"),
         }
     }
 
-    fn ask(&self, ask: Ask) -> Result<Answer, String> {
-        match self.inlet.ask(ask) {
+    /// Asks the funnel; instants in an error are given by `now`.
+    fn ask(&self, ask: Ask, now: Anchor) -> Result<Answer, String> {
+        match self.inlet.ask_within(ask, PATIENCE) {
             Ok(Answer::Failed(cause)) => Err(cause),
+            Ok(Answer::NotKept { from, kept }) => Err(format!(
+                "hits up to {} are no longer kept, those after {} were asked for",
+                instant(now.wall_at(kept)),
+                instant(now.wall_at(from))
+            )),
             Ok(answer) => Ok(answer),
-            Err(_) => Err("the server is about to end".to_owned()),
+            Err(Unanswered::Gone) => Err("the server is about to end".to_owned()),
+            Err(Unanswered::Late) => {
+                let patience = PATIENCE.as_secs();
+                Err(format!(
+                    "the counting thread has not answered within {patience}s"
+                ))
+            }
         }
     }
 }
 
 impl desk::Operator for Operator {
     fn take(&self, request: &Request<'_>, draining: bool) -> Box<dyn Task> {
-        let now = SystemClock.anchor();
-        match question::read(request, &self.facts, now) {
+        let now = self.calendar.now(&SystemClock);
+        match question::read(request, &self.facts, &self.hosts, now) {
             Err(refusal) => Box::new(refusal),
             Ok((Question::History(span), format)) => {
                 Box::new(History::new(self.clone(), span, format, now))
@@ -109,10 +139,10 @@ impl Task for Once {
         let page = match &self.question {
             Question::Count(span) => pages::count(operator, span, format, now),
             Question::Total => pages::total(operator, format, now),
-            Question::Status => pages::status(operator, format, now, self.draining),
-            Question::Metrics => metrics::page(operator, now),
+            Question::Status => Ok(pages::status(operator, format, now, self.draining)),
+            Question::Metrics => Ok(metrics::page(operator, now, self.draining)),
             Question::Live => Ok(pages::plain("ok\n".to_owned())),
-            Question::Ready => Ok(pages::ready(operator, format, self.draining)),
+            Question::Ready => Ok(pages::ready(operator, format, now, self.draining)),
             Question::Page => Ok(PAGE),
             Question::History(_) => unreachable!("a history is made in pieces"),
         };

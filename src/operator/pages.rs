@@ -12,7 +12,7 @@ use crate::front::ESTIMATED;
 use crate::front::desk::Page;
 use crate::front::gauges::Side;
 use crate::hit::{Answer, Ask, Status};
-use crate::notation::{duration, instant};
+use crate::notation::{duration, instant, printable};
 use crate::stamp::{Anchor, SECOND_NS};
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub const PAGE: Page = Page {
     media: "text/html; charset=utf-8",
     headers: concat!(
         "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; ",
-        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-tU50shvipHabYj/p5rF3iYdDC3w5tIOwbwEGdvXcptU='; script-src 'sha256-487quB30+fN84fN3uvRInAY28X82XhG58CAgA/GURMs='\r\n",
+        "form-action 'none'; frame-ancestors 'none'; style-src 'sha256-S8kXqXJSYpVXtqIC/oAFORsWui/EaDDYalwTgiaiB6w='; script-src 'sha256-MsxcRLV96432AEFsnOpXrGoQiz0NsOnw+plXXJJvqhI='\r\n",
         "Referrer-Policy: no-referrer\r\n"
     ),
     body: Cow::Borrowed(include_bytes!("page.html")),
@@ -40,8 +40,10 @@ pub fn json(fields: &Fields) -> Page {
     page("200 OK", "", JSON, fields.json())
 }
 
-/// A page that says what is wrong, with further `headers`.
+/// A page that says what is wrong, with further `headers`. What was asked for may be part of the cause, so
+/// no control character of it is echoed in either form.
 pub fn error(status: &'static str, headers: &'static str, cause: &str, format: Format) -> Page {
+    let cause = printable(cause);
     match format {
         Format::Plain => page(status, headers, PLAIN, format!("{cause}\n")),
         Format::Json => page(
@@ -88,7 +90,7 @@ pub fn count(
         }
         Span::Between(from, to) => (from, to, Ask::Between { from, to }),
     };
-    let (answer, estimated) = operator.ask(ask)?.split();
+    let (answer, estimated) = operator.ask(ask, now)?.split();
     let Answer::Count(count) = answer else {
         unreachable!("a number of hits was asked for");
     };
@@ -110,7 +112,7 @@ pub const fn estimated_header(estimated: bool) -> &'static str {
 }
 
 pub fn total(operator: &Operator, format: Format, now: Anchor) -> Result<Page, String> {
-    let status = operator.status()?;
+    let status = operator.status(now)?;
     if format == Format::Plain {
         return Ok(plain(format!("{}\n", status.total)));
     }
@@ -120,29 +122,26 @@ pub fn total(operator: &Operator, format: Format, now: Anchor) -> Result<Page, S
     Ok(json(&fields))
 }
 
-/// Why a server is not as it should be.
-fn reasons(status: &Status, draining: bool) -> Vec<String> {
-    let disk = status
-        .refusing
-        .iter()
-        .map(|cause| format!("disk refusing: {cause}"));
-    let sync = status
-        .sync_failure
-        .iter()
-        .map(|cause| format!("sync failing: {cause}"));
-    let files = status
-        .piling_up
-        .iter()
-        .map(|cause| format!("files piling up: {cause}"));
+/// Why a server is not ready: what `/readyz`, `/status` and `tallyd_ready` rest on.
+pub fn reasons(status: &Result<Box<Status>, String>, draining: bool) -> Vec<String> {
     let draining = draining.then(|| "draining: the server is about to end".to_owned());
-    disk.chain(sync).chain(files).chain(draining).collect()
+    let status = match status {
+        Ok(status) => status,
+        // A server that ends has said so already.
+        Err(_) if draining.is_some() => return draining.into_iter().collect(),
+        Err(cause) => return vec![cause.clone()],
+    };
+    let named = |what: &str, cause: &Option<String>| Some(format!("{what}: {}", cause.as_ref()?));
+    let disk = named("disk refusing", &status.refusing)
+        .or_else(|| named("journal unreadable", &status.unreadable));
+    let sync = named("sync failing", &status.sync_failure);
+    let files = named("files piling up", &status.piling_up);
+    let all = disk.into_iter().chain(sync).chain(files);
+    all.chain(draining).collect()
 }
 
-pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {
-    let reasons = match operator.status() {
-        Ok(status) => reasons(&status, draining),
-        Err(cause) => vec![cause],
-    };
+pub fn ready(operator: &Operator, format: Format, now: Anchor, draining: bool) -> Page {
+    let reasons = reasons(&operator.status(now), draining);
     if reasons.is_empty() {
         return match format {
             Format::Plain => plain("ready\n".to_owned()),
@@ -151,7 +150,10 @@ pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {
     }
     const STATUS: &str = "503 Service Unavailable";
     match format {
-        Format::Plain => page(STATUS, "", PLAIN, reasons.join("\n") + "\n"),
+        Format::Plain => {
+            let lines = reasons.iter().map(|reason| printable(reason) + "\n");
+            page(STATUS, "", PLAIN, lines.collect())
+        }
         Format::Json => {
             let fields = Fields::new().bare("ready", false).texts("reasons", reasons);
             page(STATUS, "", JSON, fields.json())
@@ -159,44 +161,59 @@ pub fn ready(operator: &Operator, format: Format, draining: bool) -> Page {
     }
 }
 
-pub fn status(
-    operator: &Operator,
-    format: Format,
-    now: Anchor,
-    draining: bool,
-) -> Result<Page, String> {
-    let status = operator.status()?;
+/// How things stand, whatever is wrong: what has no right number now is `null`, and the reasons say why.
+pub fn status(operator: &Operator, format: Format, now: Anchor, draining: bool) -> Page {
+    let status = operator.status(now);
     let (facts, gauges) = (&operator.facts, &operator.gauges);
     let reasons = reasons(&status, draining);
     let seconds = |ns: u64| ns as f64 / SECOND_NS as f64;
-    let from = status.complete_after.max(status.at.before(facts.retain_ns));
+    let status = status.as_deref().ok();
+    let at = status.map_or(now.at, |status| status.at);
+    let from = status.map(|status| status.complete_after.max(at.before(facts.retain_ns)));
+    let number = |of: fn(&Status) -> u64| number(status.map(of));
+    let quarantined = status.map(|status| status.quarantined.clone());
+    let quarantined = quarantined.unwrap_or_default();
+    let refused = status.map(|status| status.refused_count + gauges.all_refused());
     let fields = Fields::new()
-        .text("at", instant(now.wall_at(status.at)))
+        .text("at", instant(now.wall_at(at)))
         .text("version", env!("CARGO_PKG_VERSION"))
-        .bare("uptime_seconds", seconds(status.at.since(facts.began)))
-        .bare("tally", status.tally)
-        .bare("total", status.total)
-        .bare("estimated", status.estimated)
+        .bare("uptime_seconds", seconds(at.since(facts.began)))
+        .bare(
+            "tally",
+            self::number(status.and_then(|status| status.tally)),
+        )
+        .bare("total", number(|status| status.total))
+        .bare("estimated", status.is_none_or(|status| status.estimated))
         .bare("ready", reasons.is_empty())
         .texts("reasons", reasons)
-        .bare("refused", status.refused_count + gauges.all_refused())
-        .bare("recovered", status.recovered_count)
-        .bare("damaged", status.damaged_count)
-        .bare("corrected", status.corrected_count)
+        .texts("doubts", facts.doubt.iter().cloned().collect())
+        .bare("refused", self::number(refused))
+        .bare("recovered", number(|status| status.recovered_count))
+        .bare("damaged", number(|status| status.damaged_count))
+        .bare("corrected", number(|status| status.corrected_count))
         .text("window", duration(facts.window_ns))
         .text("window_ns", facts.window_ns.to_string())
         .bare("window_seconds", seconds(facts.window_ns))
         .text("retain", duration(facts.retain_ns))
-        .bare("retain_seconds", seconds(facts.retain_ns))
-        .text("history_from", instant(now.wall_at(from)))
+        .bare("retain_seconds", seconds(facts.retain_ns));
+    let fields = match from {
+        Some(from) => fields.text("history_from", instant(now.wall_at(from))),
+        None => fields.bare("history_from", number(|_| 0)),
+    };
+    let fields = fields
         .text("sync", facts.sync.clone())
-        .texts("quarantined", status.quarantined)
-        .bare("segments", status.segment_count)
-        .bare("journal_bytes", status.journal_bytes)
+        .texts("quarantined", quarantined)
+        .bare("segments", number(|status| status.segment_count as u64))
+        .bare("journal_bytes", number(|status| status.journal_bytes))
         .bare("connections", gauges.open(Side::Hits))
         .bare("operators", gauges.open(Side::Operator));
     match format {
-        Format::Json => Ok(json(&fields)),
-        Format::Plain => Ok(plain(fields.lines())),
+        Format::Json => json(&fields),
+        Format::Plain => plain(fields.lines()),
     }
+}
+
+/// A number, or that there is none.
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(|| "null".to_owned(), |number| number.to_string())
 }

@@ -1,16 +1,17 @@
 //! What an operator asks: a request head in, a question with its parameters out.
 //!
-//! Owns the paths, their parameters and the bounds of these, and every refusal of the operator's side: an
-//! unknown path is 404, another method than GET or HEAD is 405, a parameter that is unknown, missing,
+//! Owns the paths, their parameters and the bounds of these, and every refusal of the operator's side: a
+//! host that is not answered for is 403, an unknown path is 404, another method than GET or HEAD is 405, a parameter that is unknown, missing,
 //! given twice or out of bounds is 400 and named.
 //!
 //! Must not know the answers. Invariant: every question that comes out can be asked.
 
 use super::history::STEPS_MAX;
+use super::host::Hosts;
 use super::{Facts, pages};
 use crate::front::desk::Page;
 use crate::front::pool::request::Request;
-use crate::notation::{duration, parse_duration, parse_instant};
+use crate::notation::{duration, instant as written, parse_duration, parse_instant};
 use crate::stamp::{Anchor, SECOND_NS, Stamp};
 
 /// What can be asked.
@@ -43,13 +44,15 @@ pub enum Span {
     Between(Stamp, Stamp),
 }
 
-/// The span of a history, up to now.
+/// The span of a history, up to now; with [`Steps::is_aligned`], to the end of the step that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
     /// Nanoseconds of a step.
     pub step_ns: u64,
     /// How many steps, from 1 to [`STEPS_MAX`].
     pub count: u64,
+    /// Whether steps begin and end at whole multiples of the step since 1970.
+    pub is_aligned: bool,
 }
 
 /// The form of an answer.
@@ -68,12 +71,23 @@ const DEFAULT_STEPS_S: [u64; 6] = [1, 10, 60, 600, 3600, 86_400];
 ///
 /// # Errors
 /// The page that refuses it.
-pub fn read(request: &Request<'_>, facts: &Facts, now: Anchor) -> Result<(Question, Format), Page> {
+pub fn read(
+    request: &Request<'_>,
+    facts: &Facts,
+    hosts: &Hosts,
+    now: Anchor,
+) -> Result<(Question, Format), Page> {
     let (path, query) = split(request.target);
     let mut parameters = Parameters::read(query);
     let format = format(&mut parameters, request.accept);
     let plain = Format::Plain;
     let shape = format.clone().unwrap_or(plain);
+    if let Err(host) = hosts.check(request) {
+        let text = format!(
+            "host '{host}' is not answered for: use localhost or an IP address, or start tallyd with --admin-host {host}"
+        );
+        return Err(pages::error("403 Forbidden", "", &text, shape));
+    }
     if !ROUTES.contains(&path) {
         let known = ROUTES.join(", ");
         return Err(pages::error(
@@ -154,6 +168,12 @@ fn span(parameters: &mut Parameters, facts: &Facts, now: Anchor) -> Result<Span,
         Some(text) => instant("to", text, now)?,
         None => now.at,
     };
+    for (name, given, at) in [("from", Some(&from), from_at), ("to", to.as_ref(), to_at)] {
+        if let Some(text) = given.filter(|_| at > now.at) {
+            let now = written(now.wall_ns);
+            return Err(format!("{name}: {text} is in the future, it is {now} now"));
+        }
+    }
     if to_at < from_at {
         return Err(format!(
             "to: {} is before from, {from}",
@@ -203,12 +223,25 @@ fn span_ns(name: &str, text: &str) -> Result<u64, String> {
 
 fn steps(parameters: &mut Parameters, facts: &Facts) -> Result<Steps, String> {
     let window_ns = window(parameters, facts)?;
+    let is_aligned = match parameters.take("align").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(format!(
+                "align: invalid value '{other}', expected true or false"
+            ));
+        }
+    };
     let fits = |step_ns: u64| window_ns.is_multiple_of(step_ns) && window_ns / step_ns <= STEPS_MAX;
     let Some(text) = parameters.take("step") else {
         let mut defaults = DEFAULT_STEPS_S.iter().map(|seconds| seconds * SECOND_NS);
         let step_ns = defaults.find(|&step_ns| fits(step_ns)).unwrap_or(window_ns);
         let count = window_ns / step_ns;
-        return Ok(Steps { step_ns, count });
+        return Ok(Steps {
+            step_ns,
+            count,
+            is_aligned,
+        });
     };
     let step_ns = span_ns("step", &text)?;
     let (window, count) = (duration(window_ns), window_ns / step_ns);
@@ -220,7 +253,11 @@ fn steps(parameters: &mut Parameters, facts: &Facts) -> Result<Steps, String> {
             "step: {text} makes {count} steps of {window}, at most {STEPS_MAX} are allowed"
         ));
     }
-    Ok(Steps { step_ns, count })
+    Ok(Steps {
+        step_ns,
+        count,
+        is_aligned,
+    })
 }
 
 fn format(parameters: &mut Parameters, accept: Option<&[u8]>) -> Result<Format, String> {

@@ -192,6 +192,7 @@ impl Arguments {
             source: self.one(environment)?,
             window_ns,
             step_ns,
+            is_aligned: self.get("align").is_some(),
             times,
             columns: text("COLUMNS").and_then(|columns| columns.parse().ok()),
             unicode: locale.contains("utf-8") || locale.contains("utf8"),

@@ -107,6 +107,13 @@ pub const COMMANDS: [Row; 7] = [
                 "the span of one count, which must divide the window; at most 10000 steps",
             ),
             flag(
+                "align",
+                Takes::Switch,
+                "no",
+                "steps at whole multiples of the step since 1970, so that a step that is over stays as it is; \
+                 the last one may still run",
+            ),
+            flag(
                 "watch",
                 Takes::Switch,
                 "no",

@@ -51,7 +51,9 @@ fn values(flag: &Flag) -> Values {
         Takes::Door => with_default(vec!["none"]),
         // The default of an instant is said in words.
         Takes::Rfc3339 => Values::Nothing,
-        Takes::Address | Takes::Span(..) | Takes::Number(..) => with_default(Vec::new()),
+        Takes::Address | Takes::Hosts | Takes::Span(..) | Takes::Number(..) => {
+            with_default(Vec::new())
+        }
     }
 }
 

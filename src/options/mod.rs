@@ -33,6 +33,8 @@ pub struct Options {
     pub listen: String,
     /// Where operators ask, as `HOST:PORT`, if anywhere.
     pub operator: Option<String>,
+    /// Host names by which operators may address it, beside `localhost` and IP addresses.
+    pub admin_hosts: Vec<String>,
     /// The data directory.
     pub data: PathBuf,
     /// The length of the window, in nanoseconds.
@@ -195,6 +197,7 @@ fn options(given: &[Option<Given>; FLAGS.len()]) -> Result<Options> {
     Ok(Options {
         listen: address(&values.given("listen"))?,
         operator: door(&values.given("operator"))?,
+        admin_hosts: hosts(&values.given("admin-host"))?,
         data: directory(&values.given("data"))?,
         window_ns,
         retain_ns,
@@ -289,6 +292,23 @@ fn door(given: &Given) -> Result<Option<String>> {
         return Ok(None);
     }
     address(given).map(Some)
+}
+
+/// Host names, separated by commas.
+fn hosts(given: &Given) -> Result<Vec<String>> {
+    let is_name = |name: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        name == "*" || !name.is_empty() && name.bytes().all(fits)
+    };
+    let names = given.text()?.split(',').map(str::trim);
+    names
+        .map(|name| match is_name(name) {
+            true => Ok(name.to_owned()),
+            false => Err(given.error(format!(
+                "invalid host name '{name}': expected names without a port, separated by commas, or '*'"
+            ))),
+        })
+        .collect()
 }
 
 fn directory(given: &Given) -> Result<PathBuf> {

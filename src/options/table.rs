@@ -40,6 +40,8 @@ pub enum Takes {
     Address,
     /// `HOST:PORT`, or `none`.
     Door,
+    /// Host names, separated by commas.
+    Hosts,
     /// A path.
     Directory,
     /// A duration between so many nanoseconds.
@@ -64,6 +66,7 @@ impl Takes {
         match self {
             Self::Address => "HOST:PORT",
             Self::Door => "HOST:PORT|none",
+            Self::Hosts => "NAME[,NAME]...",
             Self::Directory => "DIR",
             Self::Span(..) => "DURATION",
             Self::Sync(..) => "always|DURATION|never",
@@ -78,9 +81,12 @@ impl Takes {
     /// What it may be, to be said behind what it is for.
     pub fn limits(self) -> String {
         match self {
-            Self::Address | Self::Door | Self::Directory | Self::Rfc3339 | Self::Switch => {
-                String::new()
-            }
+            Self::Address
+            | Self::Door
+            | Self::Hosts
+            | Self::Directory
+            | Self::Rfc3339
+            | Self::Switch => String::new(),
             Self::Word(words) => format!(": {}", words.join(", ")),
             Self::Span(min_ns, max_ns) | Self::Sync(min_ns, max_ns) => {
                 format!("; {} to {}", duration(min_ns), duration(max_ns))
@@ -111,7 +117,7 @@ pub const HISTORY: Takes = Takes::Span(SPAN_NS_MIN, RETAIN_NS_MAX);
 const PATIENCE: Takes = Takes::Span(10 * MILLISECOND_NS, DAY_NS);
 
 /// Every flag there is.
-pub const FLAGS: [Flag; 17] = [
+pub const FLAGS: [Flag; 18] = [
     flag(
         "listen",
         Takes::Address,
@@ -123,6 +129,13 @@ pub const FLAGS: [Flag; 17] = [
         Takes::Door,
         "127.0.0.1:8081",
         "where operators ask, and nothing counts: /count, /history, /status, /metrics and a page",
+    ),
+    flag(
+        "admin-host",
+        Takes::Hosts,
+        "localhost",
+        "host names by which operators may address it, beside localhost and IP addresses; requests with \
+         any other Host are answered 403, against DNS rebinding; '*' accepts all",
     ),
     flag(
         "data",

@@ -79,6 +79,8 @@ pub struct Plot {
     pub window_ns: Option<u64>,
     /// The step, in ns; if nothing was said, a round one.
     pub step_ns: Option<u64>,
+    /// Whether steps begin and end at whole multiples of the step since 1970.
+    pub is_aligned: bool,
     /// How often it is drawn; nothing if without end.
     pub times: Option<u64>,
     /// How wide, if the environment says.

@@ -58,6 +58,26 @@ fn retention_follows_the_window_unless_given() {
 }
 
 #[test]
+fn host_names_are_a_list_without_ports() {
+    assert_eq!(served(&[], &[]).admin_hosts, ["localhost"]);
+    let environment = [("TALLYD_ADMIN_HOST", "tally.example, tally_1")];
+    let names = served(&[], &environment).admin_hosts;
+    assert_eq!(names, ["tally.example", "tally_1"]);
+    assert_eq!(served(&["--admin-host", "*"], &[]).admin_hosts, ["*"]);
+    for (given, name) in [
+        ("a:80", "a:80"),
+        ("a,,b", ""),
+        ("http://a", "http://a"),
+        ("a b", "a b"),
+    ] {
+        let message = format!(
+            "--admin-host: invalid host name '{name}': expected names without a port, separated by commas, or '*'"
+        );
+        assert_eq!(parsed(&["--admin-host", given], &[]), Err(message));
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_flag_value_and_limit() {
     for (arguments, message) in [
         (

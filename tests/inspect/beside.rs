@@ -6,7 +6,7 @@
 use crate::support::client::{Client, GET, hit};
 use crate::support::server::Server;
 use crate::written::{write, written};
-use crate::{command, ran, run, run_on};
+use crate::{command, noted, ran, run, run_on};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -41,6 +41,7 @@ fn every_tool_agrees_with_the_server_live_stopped_and_killed() {
     let mut total = 0;
     for life in 0..3 {
         let server = Server::start(data.path(), &[]);
+        noted(data.path(), life + 1);
         for _ in 0..50 {
             total += 1;
             assert_eq!(hit(server.address), total);
@@ -64,6 +65,7 @@ fn every_tool_agrees_with_the_server_live_stopped_and_killed() {
 fn a_server_that_was_never_hit_has_an_empty_journal() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path(), &[]);
+    noted(data.path(), 1);
     for _ in 0..2 {
         assert_eq!(count(data.path(), &[]), 0);
         assert_eq!(run_on(data.path(), &["dump"]).printed(), "");

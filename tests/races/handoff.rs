@@ -7,6 +7,7 @@
 pub use shuttle::sync::Arc;
 use shuttle::sync::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Why nothing was received in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub enum RecvTimeoutError {
 pub enum TryRecvError {
     Empty,
     Disconnected,
+}
+
+/// Why nothing was sent in time.
+#[allow(dead_code)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendTimeoutError<T> {
+    Timeout(T),
+    Disconnected(T),
 }
 
 /// The other end is gone.
@@ -106,6 +115,12 @@ impl<T> Sender<T> {
         Ok(())
     }
 
+    /// Patience without end: no model asks so.
+    pub fn send_timeout(&self, value: T, _patience: Duration) -> Result<(), SendTimeoutError<()>> {
+        let sent = self.send(value);
+        sent.map_err(|Disconnected| SendTimeoutError::Disconnected(()))
+    }
+
     /// Gives the value back if there is no room or nobody to receive it.
     pub fn try_send(&self, value: T) -> Result<(), T> {
         let mut state = self.0.state.lock().expect("no panic");
@@ -133,6 +148,12 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Patience without end: no model asks so.
+    pub fn recv_timeout(&self, _patience: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv()
+            .map_err(|Disconnected| RecvTimeoutError::Disconnected)
+    }
+
     pub fn recv(&self) -> Result<T, Disconnected> {
         let mut state = self.0.state.lock().expect("no panic");
         loop {

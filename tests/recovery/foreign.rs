@@ -23,7 +23,7 @@ fn missing_oldest_segment_is_history_that_is_no_longer_kept() {
     let written = written();
     written.disk.take(&named(0));
     let mut rig = written.open();
-    assert!(matches!(between(&mut rig, -1, 140), Answer::Failed(_)));
+    assert!(matches!(between(&mut rig, -1, 140), Answer::NotKept { .. }));
     assert_eq!(between(&mut rig, 40, 140), Answer::Count(10));
     assert_counts(rig, TOTAL, &[], "oldest");
 }

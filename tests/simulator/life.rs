@@ -429,7 +429,8 @@ impl Life {
                     Err(_) => break,
                     Ok(given) => {
                         self.figures.answers += 1;
-                        self.figures.errors += u64::from(matches!(given, Answer::Failed(_)));
+                        self.figures.errors +=
+                            u64::from(matches!(given, Answer::Failed(_) | Answer::NotKept { .. }));
                         let is_early = is_always && *end > covered;
                         promise(!is_early || matches!(given, Answer::Failed(_)), || {
                             format!(

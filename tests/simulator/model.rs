@@ -385,7 +385,7 @@ impl Model {
         let cutoff = now.before(self.settings.window_ns);
         let status = Status {
             at: now,
-            tally: self.ledger.between(cutoff, now),
+            tally: Some(self.ledger.between(cutoff, now)),
             total: self.ledger.total(),
             ..self.status.clone()
         };
@@ -419,11 +419,7 @@ impl Expected {
         let is_right = match (&self.answer, answer) {
             (Right::Count(count), Answer::Count(given)) => count == given,
             (Right::Steps(counts), Answer::Steps(given)) => counts == given,
-            (Right::Count(_) | Right::Steps(_), Answer::Failed(cause))
-                if cause.ends_with("no longer kept") =>
-            {
-                self.reaches_back
-            }
+            (Right::Count(_) | Right::Steps(_), Answer::NotKept { .. }) => self.reaches_back,
             (_, Answer::Failed(_)) => self.met_fault || sync_failed,
             (Right::Status { .. }, Answer::Status(given)) => self.is_status(given),
             _ => false,
@@ -445,7 +441,12 @@ impl Expected {
         else {
             return false;
         };
+        // What cannot be read now is said, and has no number.
+        let unreadable = given.unreadable.is_some();
         let same = Status {
+            tally: if unreadable { None } else { status.tally },
+            unreadable: given.unreadable.clone(),
+            refusals: given.refusals.clone(),
             segment_count: given.segment_count,
             recovered_count: given.recovered_count,
             journal_bytes: given.journal_bytes,
@@ -462,6 +463,7 @@ impl Expected {
             ..(**status).clone()
         };
         same == *given
+            && (self.met_fault || !unreadable)
             && estimated.is_none_or(|estimated| estimated == given.estimated)
             && refusing.is_none_or(|refusing| refusing == given.refusing.is_some())
             && *failed_sync == given.sync_failure.is_some()

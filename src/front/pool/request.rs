@@ -114,6 +114,8 @@ pub struct Request<'a> {
     pub expects_continue: bool,
     /// The first `Accept`, if there is one.
     pub accept: Option<&'a [u8]>,
+    /// The `Host`, if there is one.
+    pub host: Option<&'a [u8]>,
 }
 
 /// The verdict on some bytes.
@@ -319,7 +321,7 @@ fn judge<'a>(
     headers: &[Header<'a>],
 ) -> Result<Request<'a>, Refusal> {
     const BAD: Refusal = Refusal::BadRequest;
-    let (mut host, mut length, mut coding) = (false, None, None);
+    let (mut host, mut length, mut coding) = (None, None, None);
     let (mut closes, mut keeps, mut continues) = (false, false, false);
     let mut accept = None;
     for header in headers {
@@ -327,10 +329,10 @@ fn judge<'a>(
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             4 if is("host") => {
-                if host || !is_host(value) {
+                if host.is_some() || !is_host(value) {
                     return Err(BAD);
                 }
-                host = true;
+                host = Some(value);
             }
             6 if is("accept") => accept = accept.or(Some(value)),
             6 if is("expect") => continues |= lists(value, "100-continue"),
@@ -362,7 +364,7 @@ fn judge<'a>(
         // With both, or on a version without chunks, two readers disagree on where the body ends.
         (Some(_), _) => return Err(BAD),
     };
-    if new && !host {
+    if new && host.is_none() {
         return Err(BAD);
     }
     // A 200 to CONNECT would open a tunnel, and to TRACE it would carry the request back.
@@ -377,6 +379,7 @@ fn judge<'a>(
         body,
         expects_continue: continues && new && !matches!(body, Body::Empty | Body::Length(0)),
         accept,
+        host,
     })
 }
 

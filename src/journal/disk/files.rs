@@ -80,7 +80,7 @@ pub fn look_through(directory: &Path) -> Result<Contents> {
         match name.to_str().map_or(Role::Foreign, name::role) {
             Role::Lock => contents.has_lock = true,
             Role::Segment => contents.has_segments = true,
-            Role::Ignored => continue,
+            Role::Lives | Role::Ignored => continue,
             Role::Foreign => {
                 let is_first = contents.foreign.as_ref().is_none_or(|first| name < *first);
                 if is_first {

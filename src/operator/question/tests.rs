@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::front::pool::request::{Body, Version};
+use crate::lives::Gaps;
 
 const NOW: Anchor = Anchor {
     at: Stamp::from_ns(5_000_000_000_000),
@@ -14,6 +15,9 @@ fn facts() -> Facts {
         retain_ns: 120 * SECOND_NS,
         sync: "1s".to_owned(),
         began: Stamp::default(),
+        hosts: Vec::new(),
+        gaps: Gaps::default(),
+        doubt: None,
     }
 }
 
@@ -26,8 +30,9 @@ fn ask(method: &str, target: &str, accept: Option<&str>) -> Result<(Question, Fo
         body: Body::Empty,
         expects_continue: false,
         accept: accept.map(str::as_bytes),
+        host: Some(b"127.0.0.1:8081"),
     };
-    read(&request, &facts(), NOW)
+    read(&request, &facts(), &Hosts::default(), NOW)
 }
 
 fn get(target: &str) -> Result<Question, String> {
@@ -44,6 +49,7 @@ fn every_path_is_a_question() {
     let steps = Steps {
         step_ns: SECOND_NS,
         count: 60,
+        is_aligned: false,
     };
     for (target, question) in [
         ("/", Question::Page),
@@ -106,8 +112,15 @@ fn steps_divide_the_window() {
         ("/history?window=2m", SECOND_NS, 120),
         ("/history?window=1ns&step=1ns", 1, 1),
     ] {
-        let steps = Question::History(Steps { step_ns, count });
-        assert_eq!(get(target), Ok(steps), "{target}");
+        for (align, is_aligned) in [("", false), ("align=false", false), ("align=true", true)] {
+            let steps = Steps {
+                step_ns,
+                count,
+                is_aligned,
+            };
+            let target = format!("{target}&{align}");
+            assert_eq!(get(&target), Ok(Question::History(steps)), "{target}");
+        }
     }
 }
 
@@ -165,6 +178,11 @@ fn what_is_wrong_is_named() {
             "400 step: 5ms makes 12000 steps of 60s, at most 10000 are allowed",
         ),
         (
+            "/history?align=1",
+            "400 align: invalid value '1', expected true or false",
+        ),
+        ("/count?align=true", "400 align: no such parameter here"),
+        (
             "/total?format=xml",
             "400 format: 'xml' is no format, there are: plain, json",
         ),
@@ -180,8 +198,33 @@ fn what_is_wrong_is_named() {
             "{unreadable}"
         );
     }
-    let future = get("/count?from=2026-11-23T20:09:59Z").expect_err("nothing yet");
-    assert!(future.starts_with("400 to: now is before from"), "{future}");
+}
+
+#[test]
+fn what_is_asked_about_the_future_is_an_error_and_now_is_not() {
+    let now = "2026-11-23T20:08:59.739840268Z";
+    let next = "2026-11-23T20:08:59.739840269Z";
+    let refusal = |name: &str, given: &str| {
+        Err(format!(
+            "400 {name}: {given} is in the future, it is {now} now"
+        ))
+    };
+    assert_eq!(get(&format!("/count?from={next}")), refusal("from", next));
+    assert_eq!(
+        get(&format!("/count?from={next}&to={next}")),
+        refusal("from", next)
+    );
+    assert_eq!(
+        get(&format!("/count?from={now}&to={next}")),
+        refusal("to", next)
+    );
+    let far = "2262-04-11T00:00:00Z";
+    assert_eq!(
+        get(&format!("/count?from={now}&to={far}")),
+        refusal("to", far)
+    );
+    let present = Question::Count(Span::Between(NOW.at, NOW.at));
+    assert_eq!(get(&format!("/count?from={now}&to={now}")), Ok(present));
 }
 
 #[test]
