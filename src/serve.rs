@@ -67,6 +67,12 @@ pub fn serve(options: &Options) -> Result<()> {
         policy: options.sync,
         limits: Limits::for_window(options.window_ns),
     };
+    // Limits that cannot be had end the start before anything is created.
+    let pool_workers = match options.front {
+        front::Kind::Pool => options.workers,
+        front::Kind::TinyHttp => 1,
+    };
+    options.limits.raise_descriptors(pool_workers)?;
     // The lock file of a journal says whose it is, whatever else may be wrong.
     let is_there = options.data.join(name::LOCK).exists();
     let locked = is_there

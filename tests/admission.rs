@@ -275,7 +275,7 @@ fn with_operator(flags: &[&str]) -> (tempfile::TempDir, Server, SocketAddr) {
 fn probe(operator: SocketAddr) {
     let began = Instant::now();
     let mut client = connect(operator);
-    let asked = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let asked = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let answer = client.ask(asked).expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -283,19 +283,19 @@ fn probe(operator: SocketAddr) {
 
 #[test]
 fn a_probe_gets_through_whatever_a_crowd_of_operators_does() {
-    let long = b"GET /history?window=10s&step=1ms HTTP/1.1\r\nHost: a\r\n\r\n";
+    let long = b"GET /history?window=10s&step=1ms HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let pipelined = long.repeat(100);
     let kinds: [(&str, &[u8]); 8] = [
         ("sends nothing", b""),
         ("sends blank lines", b"\r\n\r"),
         (
             "has been answered",
-            b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ),
         ("has begun a head", HEAD_BEGIN),
         (
             "has begun a body",
-            b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab",
+            b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
         ),
         ("is refused and stays", b"nonsense\r\n\r\nmore"),
         ("asks for much", long),
@@ -364,7 +364,7 @@ fn a_probe_gets_through_a_crowd_of_operators_that_comes_without_end() {
         [b"", b"\r\n"],
         [HEAD_BEGIN, b""],
         [HEAD_BEGIN, b"x"],
-        [b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", b""],
+        [b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b""],
     ];
     let (_data, server, operator) = with_operator(&[]);
     for kind in kinds {
