@@ -278,32 +278,31 @@ fn check(line: &str) -> u64 {
 
 /// The lives in a text, and the birth time it gives for its file.
 fn parse(text: &str) -> Result<(Vec<Life>, i64), String> {
-    let mut lines = text.split_inclusive('\n').zip(1..).map(|(line, number)| {
+    let (mut list, mut birth_ns) = (Vec::new(), None);
+    for (line, number) in text.split_inclusive('\n').zip(1..) {
         let sound = line
             .strip_suffix('\n')
             .and_then(|line| line.rsplit_once(' '));
         let sound = sound.filter(|(line, found)| format!("{:016x}", check(line)) == *found);
-        sound
-            .map(|(line, _)| line)
-            .ok_or_else(|| format!("line {number}: checksum mismatch"))
-    });
-    let head = lines.next().ok_or("the file is empty")??;
-    let birth_ns = head
-        .strip_prefix(HEAD)
-        .and_then(|birth_ns| birth_ns.trim().parse().ok());
-    let birth_ns = birth_ns.ok_or("line 1: not a list of lives that this tallyd knows")?;
-    let lives = lines.zip(2..).map(|(line, number)| {
-        let line = line?;
-        parse_life(line).ok_or_else(|| format!("line {number}: not a life"))
-    });
-    let list: Vec<Life> = lives.collect::<Result<_, _>>()?;
+        let Some((line, _)) = sound else {
+            return Err(format!("line {number}: checksum mismatch"));
+        };
+        if birth_ns.is_none() {
+            let birth = line
+                .strip_prefix(HEAD)
+                .and_then(|birth| birth.trim().parse().ok());
+            birth_ns = Some(birth.ok_or("line 1: not a list of lives that this tallyd knows")?);
+        } else {
+            list.push(parse_life(line).ok_or_else(|| format!("line {number}: not a life"))?);
+        }
+    }
     if list.len() > LIVES_MAX {
         return Err(format!(
             "{} lives, at most {LIVES_MAX} are allowed",
             list.len()
         ));
     }
-    Ok((list, birth_ns))
+    Ok((list, birth_ns.ok_or("the file is empty")?))
 }
 
 fn parse_life(line: &str) -> Option<Life> {

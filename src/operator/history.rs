@@ -78,7 +78,7 @@ impl History {
         self.estimated |= estimated;
         match answer {
             Answer::Steps(counts) => self.counts.extend(counts),
-            other => unreachable!("{other:?} is no answer to steps"),
+            _ => unreachable!("steps were asked for"),
         }
         Ok(())
     }
@@ -123,15 +123,14 @@ impl History {
             since: "first refusal",
             reason: format!("hits were refused: {}", span.cause),
         });
+        // No server ran before this one began, and only this one tells when it refused: they are in order.
         let inside = gaps.chain(refused).filter(|down| down.to >= from);
-        let mut down: Vec<Down> = inside
+        inside
             .map(|down| Down {
                 from: down.from.max(from),
                 ..down
             })
-            .collect();
-        down.sort_by_key(|down| down.from);
-        down
+            .collect()
     }
 
     fn page(&self, status: &Status, from: Stamp) -> Page {

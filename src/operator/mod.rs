@@ -80,7 +80,7 @@ impl Operator {
     fn status(&self, now: Anchor) -> Result<Box<Status>, String> {
         match self.ask(Ask::Status, now)? {
             Answer::Status(status) => Ok(status),
-            other => unreachable!("{other:?} is no answer to how things stand"),
+            _ => unreachable!("how things stand was asked for"),
         }
     }
 
