@@ -212,12 +212,12 @@ impl<D: Disk> Survey<'_, D> {
                 }
                 Err(fault) => (fault.to_string(), None),
             };
-            // Header and first record reach the device together: where there is no record, the header was
+            // Header and first record reach the device together: where no record goes with it, the header was
             // never whole.
             if bears.is_none()
-                && self.scan(name, number, records_in(*bytes))?.length > 0
                 && let Some(header) = Header::correct(&read, number)
                 && impossible(&header).is_none()
+                && self.scan(name, header.number, records_in(*bytes))?.length > 0
             {
                 if header.number == number {
                     let path = self.disk.path(name);

@@ -179,3 +179,23 @@ fn recycled_file_alone_still_knows_the_total() {
     }
     assert_counts(lost.open(), TOTAL + 2, &[], "written, alone");
 }
+
+#[test]
+fn recycled_file_whose_new_header_was_torn_is_not_corrected_into_one() {
+    let lost = written_under_its_old_name();
+    for number in 1..=NEWEST {
+        lost.disk.take(&named(number));
+    }
+    lost.harm(0, |bytes| {
+        bytes[63] ^= 1;
+        for slot in bytes[64..].chunks_exact_mut(8) {
+            slot.copy_from_slice(&encode(1, Key::of(0)));
+        }
+    });
+    let mut rig = lost.open();
+    let end = rig.recovered.end;
+    rig.hit_now(2);
+    let limits = settings(SyncPolicy::Never, 4, RETAIN_NS);
+    let again = Rig::open(&rig.kill(), &lost.clock, limits);
+    assert_eq!(again.recovered.end, end + 2, "{:?}", again.recovered);
+}
