@@ -65,7 +65,7 @@
 //! | clock | error, stamp |
 //! | notation | stamp |
 //! | meter | |
-//! | fields | |
+//! | fields | notation |
 //! | stamp | |
 //! | error | notation |
 //! | journal | error, stamp |

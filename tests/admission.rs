@@ -405,11 +405,12 @@ fn a_crowd_of_hits_keeps_no_operator_out() {
 
 #[test]
 fn where_descriptors_run_out_idle_connections_make_room() {
-    let (_data, server, operator) = with_operator(&["--front", "pool"]);
+    let (data, server, operator) = with_operator(&["--front", "pool"]);
+    wait_for_lives(&server, &data);
     let mut idle = crowd(server.address, 3, b"");
     let mut first = connect(server.address);
     assert_eq!(first.hit().expect("an answer"), 1);
-    lower_descriptors(server.pid(), 0);
+    lower_descriptors(server.pid());
     for tally in 2..=6 {
         assert_eq!(hit(server.address), tally);
     }
@@ -420,13 +421,14 @@ fn where_descriptors_run_out_idle_connections_make_room() {
 
 #[test]
 fn where_no_descriptor_can_be_had_accepting_goes_on_when_one_is_free() {
-    let (_data, mut server) = with_limit(8);
+    let (data, mut server) = with_limit(8);
+    wait_for_lives(&server, &data);
     let mut busy = crowd(server.address, 3, HEAD_BEGIN);
     // When this one is answered the server has all of them, and it stays.
     let mut last = connect(server.address);
     assert_eq!(last.hit().expect("an answer"), 1);
     last.send(HEAD_BEGIN).expect("half a head");
-    lower_descriptors(server.pid(), 0);
+    lower_descriptors(server.pid());
     let mut waiting = crowd(server.address, 2, GET);
     server.hear("cannot accept connections");
     drop(busy.pop_back());
@@ -437,14 +439,36 @@ fn where_no_descriptor_can_be_had_accepting_goes_on_when_one_is_free() {
     server.stop();
 }
 
-/// Leaves a server so many descriptors beside those that it has.
-fn lower_descriptors(pid: Pid, spare: u64) {
+/// Waits until a server has written its list of lives: later connections get the lowest descriptors.
+fn wait_for_lives(server: &Server, data: &tempfile::TempDir) {
+    let pid = server.pid().as_raw_nonzero();
+    let is_writing = || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+        tasks.flatten().any(|task| {
+            let name = fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name.trim() == "lives")
+        })
+    };
+    let began = Instant::now();
+    while !data.path().join("lives").exists() || is_writing() {
+        assert!(began.elapsed() < SOON, "no list of lives");
+        std::thread::yield_now();
+    }
+}
+
+/// Leaves a server no descriptors beside those that it has. The limit is one on their numbers.
+fn lower_descriptors(pid: Pid) {
     let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).expect("descriptors");
+    let numbers = open.flatten();
+    let numbers = numbers.filter_map(|it| it.file_name().to_str()?.parse::<u64>().ok());
+    // What the test was started with may have high ones.
+    let numbers: Vec<u64> = numbers.collect();
+    let behind = (0..).find(|number| !numbers.contains(number));
     let had = prlimit(
         Some(pid),
         Resource::Nofile,
         Rlimit {
-            current: Some(open.count() as u64 + spare),
+            current: behind,
             maximum: Some(4096),
         },
     );

@@ -35,6 +35,8 @@ const RETRY_NS: u64 = 5 * MILLISECOND_NS;
 /// How long operators wait until slow ones are closed. Bytes that are sent right after connecting have
 /// come by then.
 const OPERATORS_WAIT_NS: u64 = 10 * MILLISECOND_NS;
+/// How long a new connection waits for another worker to close an idle one, if its own has none.
+const OTHERS_WAIT_NS: u64 = 10 * GRACE_NS;
 /// What a client is told that gets no place.
 const FULL_TEXT: &str = "too many connections\n";
 
@@ -177,11 +179,22 @@ impl<C: Clock, K: Count> Worker<C, K> {
         if self.close_one(side, is_urgent, now) {
             return Place::Made;
         }
-        if side == Side::Hits && is_urgent && self.has_surplus_place(side, now) {
+        // Other workers may have idle connections, and may be slow to get a processor.
+        let is_alone = self.open_here(side) >= self.shared.gauges.open(side);
+        let has_waited = is_urgent && (is_alone || waited_ns >= OTHERS_WAIT_NS);
+        if side == Side::Hits && has_waited && self.has_surplus_place(side, now) {
             return Place::Refused;
         }
         self.doors[index].listener.pause(now.after(RETRY_NS));
         Place::Later
+    }
+
+    /// Connections of `side` that this worker has in places.
+    fn open_here(&self, side: Side) -> usize {
+        let connections = self.connections.iter();
+        connections
+            .filter(|(_, it)| it.side == side && !it.is_surplus)
+            .count()
     }
 
     /// Closes a connection so that another one can have its descriptor; whether there was one. If not,
