@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 use support::client::{Answer, Client, GET, hit};
 use support::server::{Server, TALLYD};
 
@@ -531,12 +532,8 @@ fn status_and_metrics_stay_readable_when_the_directory_is_moved_and_all_say_why(
     }
     assert_eq!(agreed_reasons(operator), "");
     std::fs::rename(&data, &moved).expect("it can be moved");
-    // No hit has come since, and yet nobody says that all is well.
-    let reasons = agreed_reasons(operator);
-    assert!(
-        reasons.contains("was moved, removed or replaced"),
-        "{reasons}"
-    );
+    // No hit comes, and yet within a second nobody says that all is well.
+    wait_for_reasons(operator, "was moved, removed or replaced");
     let status = ask(operator, "/status?format=json");
     assert_eq!(number(&status, "total"), 10_000);
     let tally = field(&status, "tally");
@@ -549,8 +546,23 @@ fn status_and_metrics_stay_readable_when_the_directory_is_moved_and_all_say_why(
         "a number on both, or on none: {tally}"
     );
     std::fs::rename(&moved, &data).expect("it can be moved back");
-    assert_eq!(agreed_reasons(operator), "");
+    wait_for_reasons(operator, "");
     server.stop();
+}
+
+/// Asks until a server is ready, or if there are `words`, until these are the reason why it is not.
+fn wait_for_reasons(operator: SocketAddr, words: &str) {
+    let began = Instant::now();
+    loop {
+        let ready = ask(operator, "/readyz");
+        if (ready.status == 200) == words.is_empty() && ready.body.contains(words) {
+            break;
+        }
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(10), "{words}: {ready:?}");
+        thread::yield_now();
+    }
+    assert!(agreed_reasons(operator).contains(words));
 }
 
 #[test]
