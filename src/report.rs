@@ -11,7 +11,7 @@
 //! a line are escaped, so that a file name cannot forge a line or send a sequence to the terminal.
 //!
 //! Must not know who logs. Invariants: with the queue started, no caller ever blocks on a write; memory is at
-//! most [`LINES_MAX`] lines of [`LINE_BYTES_MAX`] bytes, and a note each.
+//! most `LINES_MAX` lines of `LINE_BYTES_MAX` bytes, and a note each.
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Report {
         }
     }
 
-    /// Waits until the lines so far are written, at most for [`FLUSH_TRIES`]; whether they are.
+    /// Waits until the lines so far are written, at most for `FLUSH_TRIES`; whether they are.
     fn wait(&self) -> bool {
         let queued = self.queued.load(Ordering::Relaxed);
         let done = || self.done.load(Ordering::Acquire);
@@ -109,7 +109,7 @@ impl Report {
     }
 }
 
-/// Waits until `is_done`, at most for [`FLUSH_TRIES`]; whether it is.
+/// Waits until `is_done`, at most for `FLUSH_TRIES`; whether it is.
 pub fn within_limit(is_done: impl Fn() -> bool) -> bool {
     for _ in 0..FLUSH_TRIES {
         if is_done() {

@@ -313,8 +313,9 @@ fn check_places_in_time(found: &Found, model: &Model, lines: &Lines) -> Outcome 
         })?;
     }
     let (given, expected) = (found.recovered.doubtful_until, lines.doubtful_until);
-    // What is damaged is in doubt as well.
-    let is_right = given == expected || model.damaged && given > expected;
+    // What is damaged is in doubt as well, and what a power cut has torn.
+    let is_damaged = found.recovered.damaged_count > 0 || !found.recovered.findings.is_empty();
+    let is_right = given == expected || (model.damaged || is_damaged) && given > expected;
     promise(is_right, || {
         format!("in doubt until {given}, not until {expected}")
     })
