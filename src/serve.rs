@@ -134,7 +134,10 @@ pub fn serve(options: &Options) -> Result<()> {
     let noting = alarm.spawn("lives", move || {
         lives.write();
         lives
-    })?;
+    });
+    if let Err(error) = &noting {
+        log::warn!("{error}; it will not be known that this server ran");
+    }
     let plan = front::Plan {
         listener,
         workers: options.workers,
@@ -179,7 +182,8 @@ pub fn serve(options: &Options) -> Result<()> {
     let _alarm_was_raised = syncing.join();
     started?;
     closed?;
-    if let (Ok(Answer::Status(status)), Ok(Some(mut lives))) = (last, noting.join()) {
+    let noted = noting.ok().and_then(|noting| noting.join().ok().flatten());
+    if let (Ok(Answer::Status(status)), Some(mut lives)) = (last, noted) {
         lives.end(life_calendar.now(&SystemClock), status.total);
         lives.write();
     }

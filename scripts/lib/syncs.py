@@ -72,7 +72,10 @@ class Syncs:
 
     @staticmethod
     def name(pid, task):
-        return pathlib.Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
+        # Some threads end right after the start.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return pathlib.Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
+        return ""
 
     def told(self):
         """All jobs in their order, when each segment was begun, and when each sync that went well ended."""

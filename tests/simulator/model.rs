@@ -453,6 +453,7 @@ impl Expected {
             unremovable_count: given.unremovable_count,
             piling_up: given.piling_up.clone(),
             quarantined: given.quarantined.clone(),
+            refusals: given.refusals.clone(),
             oldest: given.oldest,
             complete_after: given.complete_after,
             meters: given.meters.clone(),
