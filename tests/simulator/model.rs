@@ -240,7 +240,8 @@ impl Model {
             let most = corrections_ns.iter().copied().max().unwrap_or(0);
             self.status.correction_ns_max = self.status.correction_ns_max.max(most);
         }
-        self.refusing = Some(!counted);
+        // A file that could not be looked at is looked at again by the next question.
+        self.refusing = (counted || written).then_some(!counted);
         if counted {
             self.ghosts = false;
             if self.settings.policy != SyncPolicy::Never {
@@ -453,7 +454,6 @@ impl Expected {
             unremovable_count: given.unremovable_count,
             piling_up: given.piling_up.clone(),
             quarantined: given.quarantined.clone(),
-            refusals: given.refusals.clone(),
             oldest: given.oldest,
             complete_after: given.complete_after,
             meters: given.meters.clone(),
