@@ -315,17 +315,19 @@ const RECYCLED_SLOT_AGE_MAX: u16 = 1 << 10;
 const RECYCLED_RUN_AGE_MAX: u16 = 1 << 15;
 
 impl Run {
-    /// Whether the slots are records of an earlier segment in the same file. A single slot is not if one bit
-    /// makes it a record of segment `number` itself, no earlier than the last and no later than now: a flipped
-    /// bit in the first two bytes of a record looks like another key.
-    fn is_recycled(&self, number: u64, offsets_ns: &RangeInclusive<u64>) -> bool {
+    /// Whether one bit would make a single slot a record of segment `number` itself, no earlier than the last
+    /// and no later than now: a flipped bit in the first two bytes of a record looks like another key.
+    fn is_ambiguous(&self, number: u64, offsets_ns: &RangeInclusive<u64>) -> bool {
         let flipped = Key::of(number).flips(self.key);
-        if self.count == 1
+        // Where the clock of another boot bounds nothing, every slot would be.
+        self.count == 1
+            && *offsets_ns.end() < u64::MAX
             && flipped.count_ones() == 1
             && offsets_ns.contains(&(self.offset_ns ^ u64::from(flipped) << 32))
-        {
-            return false;
-        }
+    }
+
+    /// Whether the slots are records of an earlier segment in the same file.
+    fn is_recycled(&self, number: u64) -> bool {
         let age_max = match self.count {
             1 => RECYCLED_SLOT_AGE_MAX,
             _ => RECYCLED_RUN_AGE_MAX,
@@ -351,6 +353,7 @@ impl Tail {
         let key = Key::of(number);
         let offsets_ns = scan.last_offset_ns.max(1)..=offset_ns_max;
         let mut tail = Self::default();
+        let mut holds_recycled = false;
         let mut run: Option<Run> = None;
         for_each_slot(file, scan.length..records, |index, slot| {
             let found = match record::classify(slot, key) {
@@ -372,7 +375,7 @@ impl Tail {
             match (&mut run, found) {
                 (Some(run), Some(key)) if run.key == key => run.count += 1,
                 _ => {
-                    tail.end_run(run.take(), number, scan, &offsets_ns);
+                    holds_recycled |= tail.end_run(run.take(), number, scan, &offsets_ns);
                     run = found.map(|key| Run {
                         key,
                         offset_ns: record::offset_of(slot),
@@ -382,25 +385,40 @@ impl Tail {
                 }
             }
         })?;
-        tail.end_run(run, number, scan, &offsets_ns);
+        holds_recycled |= tail.end_run(run, number, scan, &offsets_ns);
+        if holds_recycled && tail.adjacent > 0 {
+            // It may as well be a damaged record of an earlier segment: no hit is made up.
+            tail = Self {
+                adjacent: 0,
+                apart: Some(scan.length),
+            };
+        }
         Ok(tail)
     }
 
+    /// Takes a run that has ended; whether it is of an earlier segment in the same file.
     fn end_run(
         &mut self,
         run: Option<Run>,
         number: u64,
         scan: &Scan,
         offsets_ns: &RangeInclusive<u64>,
-    ) {
-        let Some(run) = run.filter(|run| !run.is_recycled(number, offsets_ns)) else {
-            return;
+    ) -> bool {
+        let Some(run) = run else {
+            return false;
         };
+        if run.is_recycled(number) {
+            if run.is_ambiguous(number, offsets_ns) {
+                self.apart.get_or_insert(run.start);
+            }
+            return true;
+        }
         if run.start == scan.length + self.adjacent {
             self.adjacent += run.count;
         } else {
             self.apart.get_or_insert(run.start);
         }
+        false
     }
 }
 
@@ -570,12 +588,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_slot_next_to_the_last_record_that_no_crash_explains_is_a_damaged_record() {
-        let (old, rotten) = (Slot::Other(Key::of(1999)), Slot::Other(Key::of(2001)));
+        let rotten = Slot::Other(Key::of(2001));
         let (record, future) = (Slot::Record(5), Slot::Record(1_001));
         for (given, adjacent) in [
             (&[record, rotten][..], 1),
             (&[record, Slot::Other(Key::of(3))], 1),
-            (&[record, rotten, Slot::Other(Key::of(2007)), old, old], 2),
+            (&[record, rotten, Slot::Other(Key::of(2007))], 2),
             (&[record, future], 1),
             (&[record, rotten, EMPTY], 1),
         ] {
@@ -591,10 +609,12 @@ pub(super) mod tests {
     #[test]
     fn a_slot_behind_empty_ones_that_no_crash_explains_is_no_record() {
         let (rotten, record) = (Slot::Other(Key::of(2001)), Slot::Record(5));
+        let old = Slot::Other(Key::of(1999));
         let stray = Slot::Empty { stray: true };
         for (given, first) in [
             (&[record, EMPTY, rotten][..], 2),
             (&[record, stray, EMPTY], 1),
+            (&[record, rotten, old, old], 1),
             (&[record, EMPTY, EMPTY, Slot::Record(1_001), EMPTY], 3),
         ] {
             let (adjacent, apart) = (0, Some(first));

