@@ -122,8 +122,10 @@ class Operator:
         wish = {"align": "true"} if align else {}
         answer = self.json("/history", window=f"{window_ns}ns", step=f"{step_ns}ns", **wish)
         from_ns, counts = answer.instant_ns("from"), answer["counts"]
-        if not align:
-            answer.require_span(from_ns, from_ns + window_ns)
+        left_ns = from_ns + window_ns - answer.instant_ns("to")
+        is_asked = from_ns % step_ns == 0 and 0 <= left_ns < step_ns if align else left_ns == 0
+        if not is_asked:
+            answer.refuse_span()
         if int(answer["step_ns"]) != step_ns or len(counts) != window_ns // step_ns:
             raise Refused(f"{answer.place}: {len(counts)} steps of {answer['step_ns']} ns were not asked for")
         return from_ns, counts
@@ -164,7 +166,10 @@ class Fields:
 
     def require_span(self, from_ns, to_ns):
         if (self.instant_ns("from"), self.instant_ns("to")) != (from_ns, to_ns):
-            raise Refused(f"{self.place}: answered for {self['from']} to {self['to']}, which was not asked for")
+            self.refuse_span()
+
+    def refuse_span(self):
+        raise Refused(f"{self.place}: answered for {self['from']} to {self['to']}, which was not asked for")
 
 
 class Metrics:

@@ -152,7 +152,10 @@ fn ask(address: &str, steps: Steps) -> Result<(Vec<u64>, String)> {
         let end_ns = from_ns.saturating_add_unsigned(window_ns);
         let left_ns = end_ns.checked_sub(to_ns).unwrap_or(-1);
         let is_asked = match is_aligned {
-            true => (0..step_ns.cast_signed()).contains(&left_ns),
+            true => {
+                let step_ns = step_ns.cast_signed();
+                from_ns % step_ns == 0 && (0..step_ns).contains(&left_ns)
+            }
             false => left_ns == 0,
         };
         if own_step_ns != step_ns || to_ns < from_ns || !is_asked {

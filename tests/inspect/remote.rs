@@ -510,6 +510,53 @@ fn a_history_of_another_form_is_an_error() {
 }
 
 #[test]
+fn an_aligned_history_begins_at_a_whole_multiple_and_ends_in_its_last_step() {
+    let flags = ["plot", "--align", "--window", "4s", "--step", "2s"];
+    let told = |from: &str, to: &str| {
+        let (from, to) = (
+            format!("2026-11-23T20:{from}Z"),
+            format!("2026-11-23T20:{to}Z"),
+        );
+        let answer = ok(&format!(
+            "{{\"from\":\"{from}\",\"to\":\"{to}\",\"step_ns\":\"2000000000\",\"counts\":[3,4],\"sum\":7}}\n"
+        ));
+        told(&[&answer], &flags)
+    };
+    let end = "\nup to 2026-11-23T20:08:04.000000000Z";
+    let running = ", when the last step, which is still running, is over";
+    for (to, running) in [
+        ("08:04", ""),
+        ("08:03.999999999", running),
+        ("08:02.000000001", running),
+    ] {
+        let (ran, asked, _) = told("08:00", to);
+        assert_eq!(
+            asked[0],
+            "GET /history?window=4s&step=2s&align=true HTTP/1.0"
+        );
+        let drawn = ran.printed();
+        assert!(drawn.ends_with(&format!("{end}{running}\n")), "{drawn}");
+    }
+    for (from, to) in [
+        // The last step has not begun, or was over before.
+        ("08:00", "08:02"),
+        ("08:00", "08:04.000000001"),
+        // As long as was asked for, but of steps that are not aligned.
+        ("08:01", "08:05"),
+        ("07:59.999999999", "08:03.999999999"),
+        ("08:00.000000001", "08:04"),
+    ] {
+        let (ran, ..) = told(from, to);
+        let said = ran.complaint(1);
+        assert!(
+            said.contains("/history?window=4s&step=2s&align=true: answered for 2026-11-23T20:")
+                && said.ends_with(" in steps of 2s, which was not asked for\n"),
+            "{from} to {to}: {said}"
+        );
+    }
+}
+
+#[test]
 fn watching_asks_again_and_draws_again() {
     let (first, second) = (history(1000, &[1, 0]), history(1000, &[0, 7]));
     let flags = [
