@@ -17,6 +17,7 @@ use tallyd::clock::Clock;
 use tallyd::funnel::LATE_NS_MAX;
 use tallyd::journal::disk::{Disk, DiskFile};
 use tallyd::journal::{Missed, View};
+use tallyd::stamp::Stamp;
 
 /// The owner, and how many steps of its life are left to take.
 struct Owner {
@@ -152,6 +153,7 @@ fn a_look_at_a_journal_that_moves_meanwhile_is_of_one_instant() {
         };
         let view = View::open(&moving, BOOT, || clock.anchor()).expect("a look");
         assert_eq!(view.findings, [""; 0]);
+        assert_eq!(view.doubtful_until, Stamp::MIN, "nothing is damaged");
         let after = owner.lock().expect("no step panics").ledger.total();
         assert!(
             (total..=after).contains(&view.end),
@@ -175,4 +177,106 @@ fn a_look_at_a_journal_that_moves_meanwhile_is_of_one_instant() {
             }
         }
     });
+}
+
+/// The owner takes a turn of three hits after each read of records.
+struct Busy {
+    disk: SimDisk,
+    rig: Arc<Mutex<(Rig, u64)>>,
+}
+
+struct BusyFile {
+    file: SimFile,
+    rig: Arc<Mutex<(Rig, u64)>>,
+}
+
+impl Disk for Busy {
+    type File = BusyFile;
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<BusyFile> {
+        let (file, rig) = (self.disk.open(name)?, Arc::clone(&self.rig));
+        Ok(BusyFile { file, rig })
+    }
+
+    fn create(&self, _: &str) -> io::Result<BusyFile> {
+        unreachable!("a look creates nothing")
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        unreachable!("a look renames nothing")
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        unreachable!("a look removes nothing")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        unreachable!("a look syncs nothing")
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.disk.path(name)
+    }
+}
+
+impl DiskFile for BusyFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, offset)?;
+        let (rig, turns) = &mut *self.rig.lock().expect("no turn panics");
+        // More than one slot is a scan, not a search.
+        if bytes.len() > 64 && *turns > 0 {
+            *turns -= 1;
+            rig.clock.advance(1);
+            rig.hit_now(3);
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        unreachable!("a look writes nothing")
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        unreachable!("a look cuts nothing")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        unreachable!("a look syncs nothing")
+    }
+}
+
+#[test]
+fn equal_turns_on_their_way_at_two_looks_are_not_taken_for_damage() {
+    let (mut rig, _) = begun(200);
+    // Segments are full one by one, until the newest is written over an old one.
+    let newest = |rig: &Rig| rig.disk.names().into_iter().max();
+    let mut first = newest(&rig);
+    let mut rotations = 0;
+    while rotations < 6 {
+        rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        rig.hit_now(100);
+        rig.tick();
+        rig.run_jobs();
+        let now = newest(&rig);
+        rotations += u32::from(now != first);
+        first = now;
+    }
+    let (disk, clock) = (rig.disk.clone(), rig.clock.clone());
+    for turns in 1..12 {
+        let before = rig.status().total;
+        let busy = Busy {
+            disk: disk.clone(),
+            rig: Arc::new(Mutex::new((rig, turns))),
+        };
+        let view = View::open(&busy, BOOT, || clock.anchor()).expect("a look");
+        assert_eq!(view.findings, [""; 0], "{turns} turns");
+        assert_eq!(view.doubtful_until, Stamp::MIN, "{turns} turns");
+        assert!(view.end >= before, "{turns} turns");
+        let shared = Arc::into_inner(busy.rig).expect("no file is open");
+        rig = shared.into_inner().expect("no turn panics").0;
+    }
 }
