@@ -130,14 +130,6 @@ pub fn serve(options: &Options) -> Result<()> {
             operator: Arc::new(operator),
         }
     });
-    // What the device takes for a line is not waited for.
-    let noting = alarm.spawn("lives", move || {
-        lives.write();
-        lives
-    });
-    if let Err(error) = &noting {
-        log::warn!("{error}; it will not be known that this server ran");
-    }
     let plan = front::Plan {
         listener,
         workers: options.workers,
@@ -150,6 +142,14 @@ pub fn serve(options: &Options) -> Result<()> {
         gauges,
     };
     let front = front::start(options.front, plan);
+    // What the device takes for a line is not waited for.
+    let noting = alarm.spawn("lives", move || {
+        lives.write();
+        lives
+    });
+    if let Err(error) = &noting {
+        log::warn!("{error}; it will not be known that this server ran");
+    }
     if front.is_ok() {
         let mut place = address.to_string();
         if let Some(operator) = operator_address {
@@ -161,16 +161,22 @@ pub fn serve(options: &Options) -> Result<()> {
         let line = start_line(options, &place, &recovered, &inlet);
         let took_ms = SystemClock.now().since(began) as f64 / MILLISECOND_NS as f64;
         let printed = format!("{line}, in {took_ms:.1} ms");
-        let printing = alarm.spawn("stdout", move || report::print(&printed));
+        let printing = alarm.spawn("stdout", {
+            let printed = printed.clone();
+            move || report::print(&printed)
+        });
+        if printing.is_err() {
+            // Without a thread for it, a reader that does not read is waited for.
+            report::print(&printed);
+        }
         supervisor.tell(&format!("READY=1\nSTATUS={line}"));
         while is_quiet(&mut woken, supervisor.period()) {
             give_sign_of_life(&supervisor, &inlet, options.window_ns);
         }
         supervisor.tell("STOPPING=1\nSTATUS=answering what is under way");
-        match printing {
+        if let Ok(printing) = printing {
             // A reader of the start line that is slow has it before the process is gone.
-            Ok(printing) => drop(report::within_limit(|| printing.is_finished())),
-            Err(error) => log::warn!("{error}; the start line was not printed"),
+            report::within_limit(|| printing.is_finished());
         }
     }
 

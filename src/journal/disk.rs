@@ -143,7 +143,7 @@ pub trait DiskFile: Send + Sync + 'static {
 /// Whether `cause` says that this file system cannot sync a directory at all.
 #[must_use]
 pub fn cannot_sync_names(cause: &io::Error) -> bool {
-    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
+    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
     Errno::from_io_error(cause).is_some_and(|errno| unsupported.contains(&errno))
 }
 

@@ -203,7 +203,11 @@ impl<D: Disk> Journal<D> {
                 break;
             }
             let name = name::segment(oldest.number);
-            match self.disk.remove(&name) {
+            let removed = match self.disk.remove(&name) {
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => self.disk.remove(&name),
+                removed => removed,
+            };
+            match removed {
                 Err(cause) if cause.kind() != ErrorKind::NotFound => {
                     // A directory that is away is told as such.
                     if self.disk.is_in_place().is_ok() {
