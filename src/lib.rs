@@ -52,7 +52,7 @@
 //! | serve | alarm, clock, error, front, funnel, hit, journal, lives, notation, operator, options, report, signals, stamp, supervise |
 //! | supervise | error, notation |
 //! | signals | error |
-//! | inspect | clock, error, fields, journal, notation, options, stamp, window |
+//! | inspect | clock, error, fields, journal, lives, notation, options, stamp, window |
 //! | report | clock, error, notation |
 //! | front | alarm, clock, error, hit, notation, stamp |
 //! | operator | clock, fields, front, hit, lives, meter, notation, stamp |
@@ -69,7 +69,8 @@
 //! | stamp | |
 //! | error | notation |
 //! | journal | error, stamp |
-//! | journal/mod | boots, correct, disk, name, read, record, recover, rotate, search, segment, survey, sync, view |
+//! | journal/mod | boots, correct, disk, look, name, read, record, recover, rotate, search, segment, survey, sync, view |
+//! | journal/look | disk, name, record, segment |
 //! | journal/read | disk, name, search, segment |
 //! | journal/search | disk, segment |
 //! | journal/rotate | disk, name, record, segment |

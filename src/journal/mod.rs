@@ -13,6 +13,7 @@
 mod boots;
 mod correct;
 pub mod disk;
+mod look;
 pub mod name;
 mod read;
 pub mod record;
@@ -35,9 +36,8 @@ use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, MILLISECOND_NS, SECOND_NS, Stamp};
 use disk::{Disk, DiskFile, FileId};
 use record::{HEADER_BYTES, Header, Key, OFFSET_NS_MAX, RECORD_BYTES};
-use segment::{SEGMENT_BYTES_MAX, offset_of, read_full, write_full};
+use segment::{SEGMENT_BYTES_MAX, offset_of, write_full};
 use std::collections::VecDeque;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -83,8 +83,12 @@ struct Active<F> {
     file: Arc<F>,
     /// Which file that is.
     id: FileId,
-    /// How many of its records the last check of the files has seen.
+    /// How many of its records the last check has seen.
     checked: u64,
+    /// When to check again that its last records are there.
+    check_due: Stamp,
+    /// Whether turns were written since then that were not checked before.
+    may_hide_hole: bool,
     /// Whether the first stamp has set the base and put the header into the buffer.
     begun: bool,
     /// Whether bytes behind the records may be somebody else's: a recycled file, or a failed cut.
@@ -341,87 +345,6 @@ impl<D: Disk> Journal<D> {
         }
         self.buffer.clear();
         Ok(())
-    }
-
-    /// Makes sure, if it is time, that what is written now will be found again: the directory is in
-    /// its place, and so are the active file, the segment before it and the oldest one.
-    ///
-    /// # Errors
-    /// One of them was moved, removed, replaced or truncated. It is looked for again at the next call.
-    pub fn look(&mut self, now: Stamp) -> Result<()> {
-        if now < self.look_due {
-            return Ok(());
-        }
-        self.look_due = now;
-        self.look_at_once()?;
-        self.look_due = now.after(LOOK_NS);
-        Ok(())
-    }
-
-    /// The same, whenever that was done last.
-    ///
-    /// # Errors
-    /// As [`Journal::look`] has them.
-    pub fn look_at_once(&mut self) -> Result<()> {
-        let looked = self.check_files();
-        self.misplaced = looked.is_err();
-        if looked.is_ok()
-            && let Some(active) = &mut self.active
-        {
-            active.checked = active.at.stored;
-        }
-        looked
-    }
-
-    /// Whether the last look has found that files are not in their places.
-    #[must_use]
-    pub const fn is_misplaced(&self) -> bool {
-        self.misplaced
-    }
-
-    fn check_files(&self) -> Result<()> {
-        let failed = |name: &str| {
-            let path = self.disk.path(name);
-            move |cause| Error::io("append to", path, cause)
-        };
-        self.disk.is_in_place().map_err(failed(""))?;
-        let check = |number, id, bytes| {
-            let name = name::segment(number);
-            let checked = self.disk.check(&name, id, bytes);
-            checked.map_err(failed(&name))
-        };
-        if let Some(active) = &self.active {
-            let bytes = if active.begun {
-                offset_of(active.at.stored)
-            } else {
-                0
-            };
-            check(active.at.number, Some(active.id), bytes)?;
-            let mut slot = [1; RECORD_BYTES];
-            if active.checked > 0 {
-                let name = name::segment(active.at.number);
-                read_full(&*active.file, &mut slot, offset_of(active.checked - 1))
-                    .map_err(failed(&name))?;
-                // Records that were written behind the end of a truncated file have left a hole.
-                if slot == [0; RECORD_BYTES] {
-                    let place = Segment::place(active.checked - 1);
-                    let cause = "the file was truncated under the server (restart to count on)";
-                    let error =
-                        Error::io("append to", self.disk.path(&name), io::Error::other(cause));
-                    return Err(error.at(place));
-                }
-            }
-        }
-        if let (Some((number, id, bytes)), Some(newest)) = (self.last_sealed, self.sealed.back())
-            && newest.number == number
-        {
-            // What a failed sync has taken back is cut off again, now or later.
-            check(number, Some(id), bytes.min(offset_of(newest.stored)))?;
-        }
-        match self.sealed.front() {
-            Some(oldest) => check(oldest.number, None, offset_of(oldest.stored)),
-            None => Ok(()),
-        }
     }
 
     /// Puts a record for each of `stamps` into the buffer.

@@ -119,6 +119,8 @@ impl<D: Disk> Journal<D> {
             file: Arc::new(file),
             id,
             checked: 0,
+            check_due: Stamp::MIN,
+            may_hide_hole: false,
             begun: false,
             tail,
             spoilt: false,
