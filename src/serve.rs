@@ -23,12 +23,12 @@ use crate::hit::{self, Answer, Ask, Inlet, Message};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::{Limits, Recovered, SyncJob, SyncPolicy, name};
 use crate::lives::Lives;
-use crate::notation::{duration, many};
+use crate::notation::{duration, instant, many};
 use crate::operator::{self, Facts, Operator};
 use crate::options::Options;
 use crate::report;
 use crate::signals;
-use crate::stamp::MILLISECOND_NS;
+use crate::stamp::{Anchor, MILLISECOND_NS, Stamp};
 use crate::supervise::{Supervisor, take_sockets};
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{ErrorKind, Read, Write};
@@ -95,11 +95,10 @@ pub fn serve(options: &Options) -> Result<()> {
     let (mut funnel, recovered) = Funnel::open(disk, SystemClock, boot, settings, job_sender)?;
     log_findings(&recovered.findings);
     let calendar = Calendar::new(lives.anchor().unwrap_or_else(|| SystemClock.anchor()));
-    let newest = recovered.segments.last().map(|segment| segment.last);
     let started = calendar.now(&SystemClock);
-    let doubt = lives.begin(started, recovered.end, newest);
+    let (damaged_until, doubt) = doubts(&mut lives, &recovered, started, options.retain_ns);
+    funnel.doubt_until(damaged_until);
     if let Some(doubt) = &doubt {
-        funnel.doubt_until(started.at);
         log::warn!("{}: {doubt}", options.data.display());
     }
 
@@ -186,13 +185,14 @@ pub fn serve(options: &Options) -> Result<()> {
     let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
     drop(inlet);
     let _alarm_was_raised = syncing.join();
-    started?;
-    closed?;
     let noted = noting.ok().and_then(|noting| noting.join().ok().flatten());
     if let (Ok(Answer::Status(status)), Some(mut lives)) = (last, noted) {
+        // What was answered is known also where its files are gone: the next start says what is missing.
         lives.end(life_calendar.now(&SystemClock), status.total);
         lives.write();
     }
+    started?;
+    closed?;
     alarms
         .try_recv()
         .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
@@ -257,6 +257,33 @@ fn log_findings(findings: &[String]) {
         }
         is_read = is_read && report::flush();
     }
+}
+
+/// Begins the life of this server: until when numbers are in doubt because hits are damaged or lost, whether
+/// this start found that or an earlier one, and what there is to say of it.
+fn doubts(
+    lives: &mut Lives,
+    recovered: &Recovered,
+    started: Anchor,
+    retain_ns: u64,
+) -> (Stamp, Option<String>) {
+    let newest = recovered.segments.last().map(|segment| segment.last);
+    let noted_until = lives.doubtful_until(started);
+    let (until, doubt) = match lives.begin(started, recovered.end, newest) {
+        Some(doubt) => (started.at, Some(doubt)),
+        None => {
+            let noted = (noted_until > started.at.before(retain_ns)).then(|| {
+                let until = instant(started.wall_at(noted_until));
+                format!(
+                    "an earlier start found hits damaged or lost: numbers of spans that begin before \
+                     {until} are estimated"
+                )
+            });
+            (recovered.damaged_until.max(noted_until), noted)
+        }
+    };
+    lives.doubt_until(until);
+    (until, doubt)
 }
 
 /// The one place where anything waits for the device while hits are served.

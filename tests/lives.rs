@@ -14,7 +14,7 @@ use std::process::Command;
 use support::client::{Client, GET, hit};
 use support::server::Server;
 
-const HISTORY: &str = "/history?window=1h&step=1s&align=true";
+const HISTORY: &str = "/history?window=50m&step=1s&align=true";
 
 fn start(data: &Path) -> Server {
     Server::start(data, &["--operator", "127.0.0.1:0"])
@@ -238,4 +238,96 @@ fn directory_that_was_restored_from_a_copy_is_said_at_start_and_in_the_status() 
         has_birth_times,
         "{said}"
     );
+}
+
+/// Five hits, a stop, damage to the newest segment, and what three more servers answer to a hit each.
+fn answers_after(damage: impl Fn(&mut Vec<u8>)) -> (tempfile::TempDir, Vec<(String, bool)>) {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = start(data.path());
+    for _ in 0..5 {
+        hit(server.address);
+    }
+    server.stop();
+    let newest = data.path().join("0000000000000000.seg");
+    let mut bytes = fs::read(&newest).expect("a segment");
+    damage(&mut bytes);
+    fs::write(&newest, bytes).expect("a segment");
+    let answers = (0..3).map(|_| {
+        let server = start(data.path());
+        let mut client = Client::connect(server.address).expect("a server");
+        let answer = client.ask(GET).expect("an answer");
+        let status = ask(&server, "/status");
+        assert_ne!(text(&status, "estimated"), "false", "{status}");
+        server.stop();
+        (
+            answer.body.trim().to_owned(),
+            answer.head.contains("estimated"),
+        )
+    });
+    let answers = answers.collect();
+    (data, answers)
+}
+
+#[test]
+fn doubt_that_one_start_found_is_known_to_the_next_ones_and_to_the_tools() {
+    let stray = |bytes: &mut Vec<u8>| {
+        bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9])
+    };
+    let shorter = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 8);
+    for (damage, kept) in [(&stray as &dyn Fn(&mut Vec<u8>), 5), (&shorter, 4)] {
+        let (data, answers) = answers_after(damage);
+        let expected: Vec<_> = (1..4)
+            .map(|hit| (format!("{}", kept + hit), true))
+            .collect();
+        assert_eq!(answers, expected);
+        for arguments in [
+            &["count", "--window", "60s"][..],
+            &["count", "--from", "2026-11-02T00:00:00Z"],
+            &["plot", "--window", "60s"],
+        ] {
+            let ran = tool(data.path(), arguments);
+            assert!(
+                String::from_utf8_lossy(&ran.stderr).contains("estimated"),
+                "{ran:?}"
+            );
+            assert!(ran.status.success(), "{ran:?}");
+        }
+        let ran = tool(data.path(), &["verify"]);
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    }
+}
+
+#[test]
+fn tools_know_what_is_missing_before_the_next_server_does() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = start(data.path());
+    for _ in 0..3 {
+        hit(server.address);
+    }
+    server.stop();
+    fs::remove_file(data.path().join("0000000000000000.seg")).expect("a segment");
+    let missing = "the journal ends at 0 hits, and the last server had counted 3: 3 are missing";
+    for arguments in [
+        &["count", "--window", "60s"][..],
+        &["count", "--from", "2026-11-02T00:00:00Z"],
+        &["plot", "--window", "60s"],
+        &["dump"],
+    ] {
+        let ran = tool(data.path(), arguments);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success() && said.contains(missing), "{ran:?}");
+        assert_eq!(said.contains("estimated"), arguments[0] != "dump", "{said}");
+    }
+    let ran = tool(data.path(), &["verify"]);
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(
+        ran.status.code() == Some(1) && said.contains(missing),
+        "{ran:?}"
+    );
+}
+
+/// What a command says of a directory.
+fn tool(data: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tallyd"));
+    command.args(arguments).arg(data).output().expect("it runs")
 }

@@ -39,6 +39,7 @@ pub fn run(sources: &[Source], span: Span) -> Result<()> {
         out.line(&only.count.to_string());
         return out.flush();
     }
+    check_distinct(sources)?;
     if span == Span::Default {
         check_windows(&counted)?;
     }
@@ -58,6 +59,36 @@ struct Counted {
     of: String,
     /// The time between the two instants.
     window_ns: u64,
+}
+
+/// Asserts that no source is named twice: its hits would count twice.
+fn check_distinct(sources: &[Source]) -> Result<()> {
+    let named = |source: &Source| match source {
+        Source::Directory(directory) => directory.display().to_string(),
+        Source::Url(address) => remote::shown(address),
+    };
+    // What cannot be looked at is an error of its own when it is counted.
+    let id = |source: &Source| match source {
+        Source::Directory(directory) => {
+            let found = rustix::fs::stat(directory).ok()?;
+            Some(format!("{} {}", found.st_dev, found.st_ino))
+        }
+        Source::Url(address) => Some(address.to_ascii_lowercase()),
+    };
+    let ids: Vec<_> = sources.iter().map(id).collect();
+    for (index, source) in sources.iter().enumerate() {
+        let first = ids[..index]
+            .iter()
+            .position(|other| other.is_some() && *other == ids[index]);
+        if let Some(first) = first {
+            let cause = format!(
+                "the same journal as {}, its hits would count twice",
+                named(&sources[first])
+            );
+            return Err(Error::found(named(source), cause));
+        }
+    }
+    Ok(())
 }
 
 /// Asserts that all windows that nothing was said of are the same: the sum of different ones is no number of
@@ -115,7 +146,10 @@ fn count(looked: &mut Looked, span: Span, now: Anchor) -> Result<u64> {
         Span::Window(window_ns) => {
             let from = now.at.before(window_ns);
             check_window(&shown, view, window_ns, now)?;
-            let (begin, end) = (view.upper_bound(from)?, view.upper_bound(now.at)?);
+            let (begin, end) = (
+                view.upper_bound(from)?,
+                view.upper_bound(end_of(view, now))?,
+            );
             if !(begin.is_exact && end.is_exact) {
                 say_damaged(&shown);
             }
@@ -125,6 +159,11 @@ fn count(looked: &mut Looked, span: Span, now: Anchor) -> Result<u64> {
             let from_ns = interval.from_ns.unwrap_or(i64::MIN);
             if is_cut(view, from_ns, now) {
                 return Err(no_longer_kept(&shown, view, from_ns, now).into());
+            }
+            if view.damaged_until > Stamp::MIN && from_ns < now.wall_at(view.damaged_until) {
+                log::warn!(
+                    "{shown}: estimated: the span reaches back to hits that are damaged or lost"
+                );
             }
             let mut sum = 0;
             for part in &view.parts {
@@ -154,6 +193,12 @@ pub fn check_window(
         );
     }
     Ok(())
+}
+
+/// Where a window that ends `now` ends in `view`. Hits in doubt may lie as late as the instant of the view, which
+/// was taken after `now`: they count.
+pub fn end_of(view: &View<'_, ReadDisk>, now: Anchor) -> Stamp {
+    now.at.max(view.doubtful_until)
 }
 
 /// Logs that a number is estimated since a damaged record may lie on either side of an end of its span.

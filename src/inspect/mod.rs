@@ -20,6 +20,7 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::error::{Error, Result};
 use crate::journal::disk::{Disk, ReadDisk};
 use crate::journal::{Missed, View};
+use crate::lives::Lives;
 use crate::notation::{many, printable};
 use crate::options::tasks::Task;
 use crate::stamp::{Anchor, BootId};
@@ -79,8 +80,25 @@ impl Looked {
         self.disk.path("").trim_end_matches('/').to_owned()
     }
 
+    /// What the servers of this directory have noted; and why that is not known, if so.
+    fn lives(&self) -> (Lives, Option<String>) {
+        Lives::read(self.disk.directory(), self.boot)
+    }
+
+    /// What there is now, with the doubts that the servers of this directory have noted.
     fn view(&self) -> Result<View<'_, ReadDisk>> {
-        View::open(&self.disk, self.boot, now)
+        // Read first: a stop that is noted there has all its hits in the segments.
+        let (lives, _unknown) = self.lives();
+        let mut view = View::open(&self.disk, self.boot, now)?;
+        let now = now();
+        let mut damaged_until = lives.doubtful_until(now);
+        if let Some(missing) = lives.missing(view.end) {
+            damaged_until = now.at;
+            view.findings.push(format!("{}: {missing}", self.shown()));
+        }
+        view.damaged_until = view.damaged_until.max(damaged_until);
+        view.doubtful_until = view.doubtful_until.max(damaged_until);
+        Ok(view)
     }
 
     /// Does `work` with a view, again when a segment was retired meanwhile. What was flushed before

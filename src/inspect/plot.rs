@@ -7,7 +7,7 @@
 //! Must not know how a chart is drawn. Invariant: the counts of all steps add up to the window's.
 
 use super::chart::{Chart, draw, sum_of};
-use super::count::{check_window, say_damaged};
+use super::count::{check_window, end_of, say_damaged};
 use super::{Looked, Out, now, remote};
 use crate::error::{Error, Result};
 use crate::journal::Missed;
@@ -113,7 +113,10 @@ fn count(looked: &mut Looked, steps: Steps, now: Anchor) -> Result<(Vec<u64>, St
     let counts = looked.look(|view| {
         check_window(&shown, view, window_ns, now)?;
         let bounds = (0..=window_ns / step_ns).rev();
-        let bounds = bounds.map(|step| view.upper_bound(end.before(step * step_ns)));
+        let bounds = bounds.map(|step| match step {
+            0 => view.upper_bound(end.max(end_of(view, now))),
+            _ => view.upper_bound(end.before(step * step_ns)),
+        });
         let bounds = bounds.collect::<Result<Vec<_>, Missed>>()?;
         if !bounds.iter().all(|bound| bound.is_exact) {
             say_damaged(&shown);

@@ -8,10 +8,11 @@
 //! sound beside a running server, after a stop and after a kill.
 
 use super::progress::Progress;
-use super::{Looked, Out, Verdict, many};
+use super::{Looked, Out, Verdict, many, now};
 use crate::error::Result;
 use crate::journal::disk::ReadDisk;
 use crate::journal::{Missed, Part, Segment, View};
+use crate::notation::instant;
 use std::path::Path;
 
 /// Faults that are written out, in lines.
@@ -29,6 +30,7 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     let mut faulty = Vec::new();
     let mut retired = 0_u64;
     let looked = Looked::open(directory)?;
+    let (lives, _unknown) = looked.lives();
     let view = looked.view()?;
     let total = view.end - view.first();
     let mut progress = Progress::of("checking", total, false);
@@ -54,9 +56,12 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     }
 
     let aside = view.aside.iter();
-    let aside: Vec<_> = aside
-        .map(|path| format!("{path}: set aside by an earlier start"))
-        .collect();
+    let aside = aside.map(|path| format!("{path}: set aside by an earlier start"));
+    let shown = looked.shown();
+    let losses = lives.losses(now()).into_iter();
+    let losses = losses.filter(|(found, _)| *found > view.complete_after);
+    let losses = losses.map(|(_, cause)| format!("{shown}: {cause}"));
+    let aside: Vec<_> = aside.chain(losses).collect();
     let count = faulty.iter().map(|faults| faults.count).sum::<u64>()
         + (view.findings.len() + aside.len()) as u64;
     let lines = view
@@ -70,7 +75,6 @@ pub fn run(directory: &Path) -> Result<Verdict> {
         said += 1;
         out.line(line);
     }
-    let shown = looked.shown();
     if count > said {
         out.line(&format!(
             "{shown}: and {}",
@@ -79,6 +83,14 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     }
     for note in notes(&shown, &view, retired) {
         out.line(&note);
+    }
+    let now = now();
+    let doubtful_until = lives.doubtful_until(now);
+    if count == 0 && doubtful_until > view.complete_after {
+        let until = instant(now.wall_at(doubtful_until));
+        out.line(&format!(
+            "{shown}: note: an earlier start found hits damaged or lost: numbers of spans that begin before {until} are estimated"
+        ));
     }
     let verdict = if count > 0 {
         Verdict::Damaged
@@ -131,6 +143,15 @@ fn check(
         }
         index += slots.len() as u64;
         progress(index);
+    }
+    let is_sealed = view.parts.last().is_some_and(|newest| newest != part);
+    if let Some(stray) = file.stray_behind()?.filter(|_| is_sealed) {
+        faults.count += 1;
+        faults.lines.push(format!(
+            "{}: {}: bytes behind the last record that no crash leaves there; they are not counted",
+            file.path(),
+            Segment::place(stray)
+        ));
     }
     Ok(faults)
 }

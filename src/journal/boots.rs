@@ -40,6 +40,8 @@ pub struct Placed {
     /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
     /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
     pub doubtful_until: Stamp,
+    /// The same, of what damage alone leaves in doubt.
+    pub damaged_until: Stamp,
     /// Segments from this index on may be of the running boot: a power cut can still take them.
     pub running_from: usize,
 }
@@ -75,6 +77,7 @@ pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
     let mut placed = Placed {
         bases: vec![Stamp::default(); segments.len()],
         doubtful_until: Stamp::MIN,
+        damaged_until: Stamp::MIN,
         running_from: segments.len(),
     };
     let mut runs = true;
@@ -107,6 +110,27 @@ pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
         start = base.after(1);
     }
     placed
+}
+
+/// How far behind its base a record of the newest segment may lie, in ns: none of this boot is later than
+/// now. Nothing is known of a segment that another boot wrote, or that begins in the future.
+#[must_use]
+pub fn offset_ns_max(header: Header, boot: BootId, now: Anchor) -> u64 {
+    match now.at.ns().unsigned_abs().checked_sub(header.base_ns) {
+        Some(since_ns @ 1..) if header.boot == boot => since_ns,
+        _ => u64::MAX,
+    }
+}
+
+/// How far behind its base the last record of a sealed segment may lie, in ns, if the header of the next
+/// segment is `next`: within one boot none is later than the first of the next segment, whose base is one
+/// before that.
+#[must_use]
+pub fn sealed_offset_ns_max(header: Header, next: Header) -> u64 {
+    match next.base_ns.saturating_add(1).checked_sub(header.base_ns) {
+        Some(gap_ns) if header.boot == next.boot => gap_ns,
+        _ => i64::MAX.unsigned_abs(),
+    }
 }
 
 fn tie(last: Point, newer: Point) -> Tie {

@@ -368,6 +368,12 @@ impl ReadDisk {
             directory: directory.to_owned(),
         })
     }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
 }
 
 impl Disk for ReadDisk {

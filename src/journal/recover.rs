@@ -26,7 +26,7 @@
 //!
 //! Must not know of windows. Invariant: what comes out is sorted by number, sequence and stamp.
 
-use super::boots::{self, Placed};
+use super::boots::{self, Placed, offset_ns_max, sealed_offset_ns_max};
 use super::disk::Disk;
 use super::name;
 use super::record::Header;
@@ -57,6 +57,8 @@ pub struct Recovered {
     /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
     /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
     pub doubtful_until: Stamp,
+    /// The same, of what damage alone leaves in doubt: a later start may find no trace of it.
+    pub damaged_until: Stamp,
     /// Everything corrupt, one line each with file and position.
     pub findings: Vec<String>,
     /// The names of files that were set aside, now or by an earlier start.
@@ -85,6 +87,8 @@ pub struct Settled {
     pub damaged_count: u64,
     /// Everything corrupt, one line each with file and position.
     pub findings: Vec<String>,
+    /// Whether a file behind the newest segment had to be set aside, whose hits cannot be known.
+    ends_unknown: bool,
     /// A number above every number ever used.
     next_number: u64,
     /// Numbers of files that were given up and could not be removed.
@@ -116,7 +120,7 @@ impl Settled {
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
     let present = Present { boot, now: &|| now };
     let settled = settle(disk, Access::Own, present)?;
-    let (segments, placed) = place(&settled.found, boot, now);
+    let (segments, placed) = place(&settled, boot, now);
     let this_boot = settled.found.get(placed.running_from);
     let this_boot_from = this_boot.map_or(settled.end, |found| found.header.sequence);
     let quarantined = settled.quarantined(disk, Access::Own);
@@ -130,6 +134,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         trimmed_bytes: settled.trimmed_bytes,
         damaged_count: settled.damaged_count,
         doubtful_until: placed.doubtful_until,
+        damaged_until: placed.damaged_until,
         findings: settled.findings,
         quarantined,
     })
@@ -173,6 +178,10 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
     survey.settle_order(&mut found)?;
     survey.settle_lengths(&mut found)?;
     survey.scan_newest(&mut found)?;
+    let newest = found.last().map(|newest| newest.header.number);
+    let ends_unknown = unreadable
+        .iter()
+        .any(|it| newest.is_none_or(|newest| it.number > newest));
     let mut end = found.last().map_or(0, Found::end);
     let lost = survey.count_unreadable_newest(&found, &listed, &unreadable)?;
     end += lost;
@@ -188,6 +197,7 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
         trimmed_bytes: survey.trimmed_bytes,
         damaged_count: survey.damaged_count,
         findings: survey.findings,
+        ends_unknown,
         next_number,
         leftover: survey.leftover,
         unusable: unreadable.into_iter().map(|it| it.name).collect(),
@@ -196,7 +206,8 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
 
 /// The segments on the line of the running `boot`, which is at `now`, and how surely they lie
 /// there.
-pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Placed) {
+pub fn place(settled: &Settled, boot: BootId, now: Anchor) -> (Vec<Segment>, Placed) {
+    let found = &settled.found;
     let headers: Vec<_> = found
         .iter()
         .map(|found| (found.header, found.last_offset_ns))
@@ -232,8 +243,12 @@ pub fn place(found: &[Found], boot: BootId, now: Anchor) -> (Vec<Segment>, Place
                 .get(index + 1)
                 .map_or(now.at, |next| next.base.after(1)),
         };
-        placed.doubtful_until = placed.doubtful_until.max(until);
+        placed.damaged_until = placed.damaged_until.max(until);
     }
+    if settled.ends_unknown {
+        placed.damaged_until = now.at;
+    }
+    placed.doubtful_until = placed.doubtful_until.max(placed.damaged_until);
     (segments, placed)
 }
 
@@ -244,25 +259,6 @@ pub fn complete_after(segments: &[Segment], end: u64, now: Stamp) -> Stamp {
         Some(oldest) if oldest.sequence > 0 => oldest.base.after(1),
         None if end > 0 => now,
         _ => Stamp::MIN,
-    }
-}
-
-/// How far behind its base a record of the newest segment may lie, in ns: none of this boot is later than
-/// now. Nothing is known of a segment that another boot wrote, or that begins in the future.
-fn offset_ns_max(header: Header, boot: BootId, now: Anchor) -> u64 {
-    match now.at.ns().unsigned_abs().checked_sub(header.base_ns) {
-        Some(since_ns @ 1..) if header.boot == boot => since_ns,
-        _ => u64::MAX,
-    }
-}
-
-/// How far behind its base the last record of a sealed segment may lie, in ns, if the header of the next
-/// segment is `next`: within one boot none is later than the first of the next segment, whose base is one
-/// before that.
-fn sealed_offset_ns_max(header: Header, next: Header) -> u64 {
-    match next.base_ns.saturating_add(1).checked_sub(header.base_ns) {
-        Some(gap_ns) if header.boot == next.boot => gap_ns,
-        _ => i64::MAX.unsigned_abs(),
     }
 }
 

@@ -396,6 +396,25 @@ impl Tail {
         Ok(tail)
     }
 
+    /// Reads the slots of a sealed segment behind its records. There may also be records of its own that were
+    /// rejected and could not be truncated.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_sealed<F: DiskFile>(
+        file: &F,
+        number: u64,
+        stored: u64,
+        records: u64,
+    ) -> io::Result<Self> {
+        let sealed = Scan {
+            length: stored,
+            last_offset_ns: u64::MAX,
+            ..Scan::default()
+        };
+        Self::read(file, number, &sealed, records, u64::MAX)
+    }
+
     /// Takes a run that has ended; whether it is of an earlier segment in the same file.
     fn end_run(
         &mut self,

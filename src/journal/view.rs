@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::record::{self, HEADER_BYTES, Header, Key, RECORD_BYTES};
 use super::recover::{Settled, complete_after, place, settle};
 use super::search::Bound;
-use super::segment::{CHUNK_RECORDS, Damage, Segment, offset_of, read_full};
+use super::segment::{CHUNK_RECORDS, Damage, Segment, Tail, offset_of, read_full, records_in};
 use super::survey::{Access, Present, list};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, BootId, Stamp};
@@ -36,6 +36,8 @@ pub struct View<'a, D> {
     /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
     /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
     pub doubtful_until: Stamp,
+    /// The same, of what damage alone leaves in doubt.
+    pub damaged_until: Stamp,
     /// Bytes behind the newest record: what a kill tore, or what a recycled file still holds.
     pub tail_bytes: u64,
     /// What is wrong with the segments as such, one line each with file and position.
@@ -54,6 +56,8 @@ pub struct Part {
     bytes_of_header: [u8; HEADER_BYTES],
     /// The name of its file.
     file: String,
+    /// The length of its file, as it was listed.
+    bytes: u64,
 }
 
 /// Why something could not be read.
@@ -99,7 +103,7 @@ impl<'a, D: Disk> View<'a, D> {
     }
 
     fn of(disk: &'a D, settled: Settled, boot: BootId, now: Anchor) -> Self {
-        let (segments, placed) = place(&settled.found, boot, now);
+        let (segments, placed) = place(&settled, boot, now);
         let complete_after = complete_after(&segments, settled.end, now.at);
         let aside = settled.listed.iter().map(|(name, _)| name);
         let aside: Vec<_> = aside
@@ -115,6 +119,7 @@ impl<'a, D: Disk> View<'a, D> {
                 header: found.header,
                 bytes_of_header: found.bytes_of_header,
                 file: found.file,
+                bytes: found.bytes,
             });
         let aside = aside.iter().map(|name| disk.path(name)).collect();
         Self {
@@ -123,6 +128,7 @@ impl<'a, D: Disk> View<'a, D> {
             end: settled.end,
             complete_after,
             doubtful_until: placed.doubtful_until,
+            damaged_until: placed.damaged_until,
             tail_bytes: settled.trimmed_bytes,
             findings: settled.findings,
             aside,
@@ -260,6 +266,22 @@ impl<D: Disk> OpenPart<'_, D> {
             self.still()?;
         }
         Ok(())
+    }
+
+    /// The first slot behind the records of a sealed segment that no crash leaves there, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or was retired.
+    pub fn stray_behind(&self) -> Result<Option<u64>, Missed> {
+        let Segment { number, stored, .. } = self.part.segment;
+        let records = records_in(self.part.bytes);
+        let tail = Tail::read_sealed(&self.file, number, stored, records);
+        let tail = tail.map_err(|cause| self.failed(cause))?;
+        let first = tail.apart.or((tail.adjacent > 0).then_some(stored));
+        if first.is_some() {
+            self.still()?;
+        }
+        Ok(first)
     }
 
     /// Asserts that the file is the segment's still.

@@ -17,6 +17,8 @@ const NAME: &str = "lives";
 const NEW: &str = "lives.new";
 /// More than the longest list takes.
 const BYTES_MAX: usize = 128 << 10;
+/// Interrupted calls in a row that are taken up again before giving up.
+const INTERRUPTIONS_MAX: u32 = 100;
 
 /// The file in its directory, whether it is there or not.
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl ListFile {
         let mode = Mode::RUSR | Mode::WUSR;
         let written = rustix::fs::openat(directory, NEW, flags, mode).and_then(|file| {
             write_all(&file, text(birth_ns(&file)).as_bytes())?;
-            rustix::fs::fsync(&file)?;
+            force(&file)?;
             rustix::fs::renameat(directory, NEW, directory, NAME)
         });
         if let Err(cause) = written {
@@ -93,6 +95,21 @@ impl ListFile {
         let _as_far_as_it_can = rustix::fs::fsync(directory);
         Ok(())
     }
+}
+
+/// Forces the bytes of a file to the device.
+fn force(file: &OwnedFd) -> Result<(), Errno> {
+    #[cfg(not(target_vendor = "apple"))]
+    use rustix::fs::fdatasync as force;
+    #[cfg(target_vendor = "apple")]
+    use rustix::fs::fsync as force;
+    for _ in 0..INTERRUPTIONS_MAX {
+        match force(file) {
+            Err(Errno::INTR) => {}
+            forced => return forced,
+        }
+    }
+    Err(Errno::INTR)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {

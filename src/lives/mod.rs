@@ -3,13 +3,14 @@
 //! Owns the list, its text and what follows from it. A life is noted when it starts and, after a clean
 //! stop, when it ended and how many hits the journal had then; so a time when no server ran is told from a
 //! time without hits, and a journal that ends before what the last life had counted is noticed. Where a life
-//! was killed, its end is taken to be the newest record, or its start.
+//! was killed, its end is taken to be the newest record, or its start. A life also notes until when damage that its
+//! start found leaves numbers in doubt: the next start may find no trace of it.
 //!
 //! The text is a head line and a line for each life, oldest first, each with a check at its end:
 //!
 //! ```text
 //! tallyd lives 1 BIRTH CHECK
-//! BOOT running|stopped|killed START_NS START_WALL_NS START_HITS [END_NS END_WALL_NS END_HITS] CHECK
+//! BOOT running|stopped|killed START_NS START_WALL_NS START_HITS [END_NS END_WALL_NS END_HITS] [DOUBT_NS] CHECK
 //! ```
 //!
 //! BIRTH is the birth time of the file itself, in ns since 1970, or 0 if the file system has none. No copy
@@ -53,6 +54,8 @@ struct Life {
     boot: BootId,
     start: Mark,
     end: End,
+    /// Hits at or before this instant may be lost or counted wrongly, by what its start found.
+    doubtful_until: Option<Stamp>,
 }
 
 /// The lives of a data directory, the present one included once it has begun.
@@ -89,6 +92,16 @@ impl Lives {
     /// Reads the list in `directory`, which this process has locked.
     #[must_use]
     pub fn open(directory: &Path, boot: BootId) -> Self {
+        let (lives, corrupt) = Self::read(directory, boot);
+        if let Some(cause) = corrupt {
+            log::warn!("{cause}; it is not known when servers ran before");
+        }
+        lives
+    }
+
+    /// Reads the list in `directory`, which may be another process's; and why it cannot be used, if so.
+    #[must_use]
+    pub fn read(directory: &Path, boot: BootId) -> (Self, Option<String>) {
         let file = ListFile::at(directory);
         let mut lives = Self {
             boot,
@@ -96,23 +109,57 @@ impl Lives {
             file,
             is_copy: false,
         };
-        match lives.file.as_ref().map(ListFile::read) {
-            Ok(Ok(None)) | Err(_) => {}
+        let corrupt = match lives.file.as_ref().map(ListFile::read) {
+            Ok(Ok(None)) | Err(_) => None,
             Ok(Ok(Some((text, birth_ns)))) => match parse(&text) {
                 Ok((list, written_ns)) => {
                     lives.list = list;
                     lives.is_copy = birth_ns != 0 && written_ns != 0 && birth_ns != written_ns;
+                    None
                 }
-                Err(cause) => lives.begin_anew(&cause),
+                Err(cause) => Some(cause),
             },
-            Ok(Err(cause)) => lives.begin_anew(&cause),
-        }
-        lives
+            Ok(Err(cause)) => Some(cause),
+        };
+        let path = lives.file.as_ref().map_or("lives", ListFile::shown);
+        let corrupt = corrupt.map(|cause| format!("{path}: {cause}"));
+        (lives, corrupt)
     }
 
-    fn begin_anew(&self, cause: &str) {
-        let path = self.file.as_ref().map_or("lives", ListFile::shown);
-        log::warn!("{path}: {cause}; it is not known when servers ran before");
+    /// Until when numbers are in doubt by what earlier starts have found; [`Stamp::MIN`] if there is no doubt.
+    #[must_use]
+    pub fn doubtful_until(&self, now: Anchor) -> Stamp {
+        let doubts = self.list.iter().filter_map(|life| {
+            let at = life.doubtful_until?;
+            let wall_ns = life.start.at.wall_at(at);
+            Some(place(life.boot, Anchor { at, wall_ns }, self.boot, now))
+        });
+        doubts.max().unwrap_or(Stamp::MIN)
+    }
+
+    /// Notes that hits at or before `stamp` may be lost or counted wrongly.
+    pub fn doubt_until(&mut self, stamp: Stamp) {
+        if let Some(last) = self.list.last_mut().filter(|_| stamp > Stamp::MIN) {
+            last.doubtful_until = last.doubtful_until.max(Some(stamp));
+        }
+    }
+
+    /// Where the journal had fewer hits at a start than the life before had counted: when that start was, and
+    /// what it found.
+    #[must_use]
+    pub fn losses(&self, now: Anchor) -> Vec<(Stamp, String)> {
+        let pairs = self.list.iter().zip(self.list.iter().skip(1));
+        let losses = pairs.filter_map(|(before, life)| {
+            let cause = missing(before.known_count(), life.start.count)?;
+            Some((place(life.boot, life.start.at, self.boot, now), cause))
+        });
+        losses.collect()
+    }
+
+    /// What is missing in a journal that ends at `end` hits, by what the last life had counted.
+    #[must_use]
+    pub fn missing(&self, end: u64) -> Option<String> {
+        missing(self.list.last()?.known_count(), end)
     }
 
     /// The pair of boot time and wall time of the last life, if it was of this boot.
@@ -131,18 +178,8 @@ impl Lives {
                  counted after the copy was made is missing"
             )
         });
+        doubt = self.missing(count).or(doubt);
         if let Some(last) = self.list.last_mut() {
-            let known = match last.end {
-                End::Running => last.start.count,
-                End::Stopped(mark) | End::Killed(mark) => mark.count,
-            };
-            if known > count {
-                doubt = Some(format!(
-                    "the journal ends at {count} hits, and the last server had counted {known}: {} are \
-                     missing; an older copy was restored, or segments were lost",
-                    known - count
-                ));
-            }
             let from = place(last.boot, last.start.at, self.boot, now);
             let newest = newest.unwrap_or(from).clamp(from, now.at.max(from));
             let wall_ns = now.wall_at(newest);
@@ -166,6 +203,7 @@ impl Lives {
             boot: self.boot,
             start: Mark { at: now, count },
             end: End::Running,
+            doubtful_until: None,
         });
         let surplus = self.list.len().saturating_sub(LIVES_MAX);
         self.list.drain(..surplus);
@@ -236,6 +274,29 @@ impl Lives {
     }
 }
 
+/// What is missing in a journal that ended at `end` hits when a server before had counted `known`.
+fn missing(known: u64, end: u64) -> Option<String> {
+    (known > end).then(|| {
+        let missing = known - end;
+        let noun = if end == 1 { "hit" } else { "hits" };
+        let verb = if missing == 1 { "is" } else { "are" };
+        format!(
+            "the journal ends at {end} {noun}, and the last server had counted {known}: {missing} {verb} \
+             missing; an older copy was restored, or segments were lost"
+        )
+    })
+}
+
+impl Life {
+    /// How many hits the journal had when it was last noted.
+    const fn known_count(&self) -> u64 {
+        match self.end {
+            End::Running => self.start.count,
+            End::Stopped(mark) | End::Killed(mark) => mark.count,
+        }
+    }
+}
+
 /// An instant of a life in `boot` on the line of the boot `ours`, which is at `now`.
 fn place(boot: BootId, at: Anchor, ours: BootId, now: Anchor) -> Stamp {
     let placed = if boot == ours && at.at <= now.at {
@@ -248,7 +309,10 @@ fn place(boot: BootId, at: Anchor, ours: BootId, now: Anchor) -> Stamp {
 
 fn text(list: &[Life], birth_ns: i64) -> String {
     let mut text = checked(format!("{HEAD} {birth_ns}"));
-    for Life { boot, start, end } in list {
+    for life in list {
+        let Life {
+            boot, start, end, ..
+        } = life;
         let (word, mark) = match end {
             End::Running => ("running", None),
             End::Stopped(mark) => ("stopped", Some(mark)),
@@ -257,6 +321,9 @@ fn text(list: &[Life], birth_ns: i64) -> String {
         let mut line = format!("{:032x} {word}", u128::from_be_bytes(boot.0));
         for Mark { at, count } in [Some(start), mark].into_iter().flatten() {
             let _infallible = write!(line, " {} {} {count}", at.at.ns(), at.wall_ns);
+        }
+        if let Some(until) = life.doubtful_until {
+            let _infallible = write!(line, " {}", until.ns());
         }
         text.push_str(&checked(line));
     }
@@ -325,7 +392,16 @@ fn parse_life(line: &str) -> Option<Life> {
         "killed" => End::Killed(mark()?),
         _ => return None,
     };
-    words.next().is_none().then_some(Life { boot, start, end })
+    let doubtful_until = match words.next() {
+        Some(until) => Some(Stamp::from_ns(until.parse().ok()?)),
+        None => None,
+    };
+    words.next().is_none().then_some(Life {
+        boot,
+        start,
+        end,
+        doubtful_until,
+    })
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ fn journal_that_ends_before_what_was_counted_is_doubtful_once_with_both_numbers(
     assert!(
         doubt
             .expect("a doubt")
-            .contains("had counted 7: 1 are missing")
+            .contains("had counted 7: 1 is missing")
     );
 }
 
@@ -222,4 +222,47 @@ fn newest_lives_are_kept() {
         lives.gaps(anchor(9_999, 9_999)).known_from,
         Stamp::from_ns(100)
     );
+}
+
+#[test]
+fn doubt_of_an_earlier_life_lies_on_the_line_of_the_present_boot() {
+    let data = tempfile::tempdir().expect("a directory");
+    let now = anchor(900, 5_900);
+    let (mut lives, _) = begun(data.path(), TODAY, anchor(100, 5_100), 0);
+    lives.doubt_until(Stamp::MIN);
+    assert_eq!(lives.doubtful_until(now), Stamp::MIN, "that is no doubt");
+    lives.doubt_until(Stamp::from_ns(90));
+    lives.doubt_until(Stamp::from_ns(80));
+    lives.end(anchor(200, 5_200), 3);
+    lives.write();
+    let read = |boot| Lives::read(data.path(), boot).0.doubtful_until(now);
+    assert_eq!(read(TODAY), Stamp::from_ns(90));
+    // Another boot asks the wall clock, which showed 5090 then and shows 5900 at 900 now.
+    assert_eq!(read(BEFORE), Stamp::from_ns(90));
+    let later = anchor(50, 6_000);
+    let (lives, _) = Lives::read(data.path(), BEFORE);
+    assert_eq!(lives.doubtful_until(later), Stamp::from_ns(-860));
+    // A wall clock that was set back cannot put it later than now.
+    assert_eq!(lives.doubtful_until(anchor(50, 1)), Stamp::from_ns(50));
+    let (lives, _) = begun(data.path(), TODAY, anchor(300, 5_300), 3);
+    assert_eq!(lives.doubtful_until(now), Stamp::from_ns(90));
+}
+
+#[test]
+fn every_start_that_found_hits_missing_stays_known() {
+    let data = tempfile::tempdir().expect("a directory");
+    for (at, found, counted) in [(100, 0, 5), (200, 3, 9), (300, 9, 9), (400, 8, 8)] {
+        let (mut lives, _) = begun(data.path(), TODAY, anchor(at, 5_000 + at), found);
+        lives.end(anchor(at + 50, 5_050 + at), counted);
+        lives.write();
+    }
+    let (lives, cause) = Lives::read(data.path(), TODAY);
+    assert_eq!(cause, None);
+    let losses = lives.losses(anchor(900, 5_900));
+    let found: Vec<_> = losses.iter().map(|(at, _)| at.ns()).collect();
+    assert_eq!(found, [200, 400]);
+    assert!(losses[0].1.contains("ends at 3 hits") && losses[0].1.contains("2 are missing"));
+    assert!(losses[1].1.contains("1 is missing"), "{losses:?}");
+    assert_eq!(lives.missing(8), None);
+    assert!(lives.missing(7).is_some());
 }

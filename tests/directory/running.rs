@@ -143,8 +143,28 @@ fn segments_removed_under_hits_end_the_counting_and_the_process_fails() {
         running.until(503);
         running.hits_are_refused();
         running.until_told(503);
-        running.fails(&format!("{SEGMENT}: the file was removed"));
+        let (data, counted) = (running.data.clone(), running.counted);
+        let _root = running.fails(&format!("{SEGMENT}: the file was removed"));
+        is_missing_at_the_next_start(&data, 0, counted);
     }
+}
+
+/// That a server which starts now says that hits are missing, and calls its answers estimated.
+fn is_missing_at_the_next_start(data: &Path, left: u64, counted: u64) {
+    let again = Server::start(data, &[]);
+    let recovered = format!("recovered {left} hits ({left} in the last ");
+    let is_said =
+        again.start_line.contains(&recovered) && again.start_line.contains(", estimated)");
+    assert!(is_said, "{}", again.start_line);
+    let mut client = Client::connect(again.address).expect("the server listens");
+    let answer = client.ask(GET).expect("an answer");
+    assert!(
+        answer.head.contains("Tally-Status: estimated"),
+        "{answer:?}"
+    );
+    let said = again.stop();
+    let missing = counted - left;
+    assert!(said.contains(&format!(": {missing} are missing")), "{said}");
 }
 
 #[test]
@@ -185,15 +205,10 @@ fn backup_copied_over_a_running_server_is_noticed_and_not_touched() {
     fs::rename(backup.join(SEGMENT), running.segment()).expect("a replacement");
     let before = fs::read(running.segment()).expect("a file");
     running.is_refusing("the file was replaced");
-    let data = running.data.clone();
+    let (data, counted) = (running.data.clone(), running.counted);
     let _root = running.fails("the file was replaced");
     assert_eq!(fs::read(data.join(SEGMENT)).expect("a file"), before);
-    let again = Server::start(&data, &[]);
-    assert!(
-        again.start_line.contains("recovered 5 hits"),
-        "{}",
-        again.start_line
-    );
+    is_missing_at_the_next_start(&data, 5, counted);
 }
 
 #[test]
@@ -209,6 +224,29 @@ fn active_file_truncated_under_hits_is_noticed_though_they_make_it_longer_again(
         let file = File::options().write(true).open(running.segment());
         file.expect("a file").set_len(length).expect("a cut");
         running.is_refusing("the file was truncated");
+        running.fails("the file was truncated");
+    }
+}
+
+#[test]
+fn active_file_truncated_within_the_first_second_is_noticed_by_the_hits_behind() {
+    for (sync, kept) in [("never", 0), ("1s", 1), ("never", 29)] {
+        let mut running = start(&["--sync", sync]);
+        running.hits(30);
+        // Hits look at the end of the file a thousand times a second.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(3) {
+            running.hits(1);
+        }
+        running.hits(1);
+        let file = File::options().write(true).open(running.segment());
+        let file = file.expect("a file");
+        file.set_len(64 + 8 * kept).expect("a cut");
+        let began = Instant::now();
+        while running.hit() != 503 {
+            let late = "the look of each second is not waited for";
+            assert!(began.elapsed() < Duration::from_millis(500), "{late}");
+        }
         running.fails("the file was truncated");
     }
 }

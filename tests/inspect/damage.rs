@@ -9,8 +9,10 @@ use crate::support::server::Server;
 use crate::written::{Written, write, written};
 use crate::{run, run_on};
 use std::fs;
+use tallyd::clock::{Clock, SystemClock, boot_id};
+use tallyd::journal::record::{Key, encode};
 use tallyd::notation::instant;
-use tallyd::stamp::{Anchor, BootId, Stamp};
+use tallyd::stamp::{Anchor, BootId, SECOND_NS, Stamp};
 
 const HEADER_BYTES: usize = 64;
 
@@ -278,4 +280,68 @@ fn directories_that_no_server_ever_had_are_refused_by_every_tool() {
     let written = written(1, 4);
     fs::write(written.path().join("a.txt"), "nothing of ours").expect("a file");
     assert_eq!(count(&written), 4);
+}
+
+#[test]
+fn stray_bytes_behind_a_sealed_segment_stay_a_fault() {
+    let written = written(3, 4);
+    written.harm(1, |bytes| {
+        bytes.extend_from_slice(&[0; 16]);
+        bytes.extend_from_slice(&[0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0]);
+    });
+    let expected = format!(
+        "{}: record 6 at byte 112: bytes behind the last record that no crash leaves there; they are not counted",
+        written.segment(1).display()
+    );
+    assert_eq!(faults(&written, 1), [expected]);
+}
+
+#[test]
+fn what_a_crash_or_a_rejected_batch_leaves_behind_a_sealed_segment_is_no_fault() {
+    for slots in [
+        vec![0; 24],
+        encode(7, Key::of(1)).to_vec(),
+        encode(u64::from(u32::MAX), Key::of(1)).to_vec(),
+        [encode(9, Key::of(0)), encode(9, Key::of(0))].concat(),
+    ] {
+        let written = written(3, 4);
+        written.harm(1, |bytes| bytes.extend_from_slice(&slots));
+        let said = run_on(written.path(), &["verify"]).printed();
+        assert!(said.ends_with("12 records, 0 faults: sound\n"), "{said}");
+    }
+}
+
+#[test]
+fn every_span_that_reaches_back_to_a_damaged_record_is_called_estimated() {
+    let written = written(2, 4);
+    written.harm(1, |bytes| bytes[HEADER_BYTES + 8 * 3 + 7] ^= 1);
+    for arguments in [
+        &["count", "--window", "1h"][..],
+        &["count", "--from", "2026-11-02T00:00:00Z"],
+        &["plot", "--window", "1h"],
+    ] {
+        let ran = run_on(written.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.err.contains("estimated"), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn hits_whose_age_is_not_known_count_in_every_window() {
+    // A restored snapshot: boot time and wall clock are behind the newest hit.
+    let now = SystemClock.anchor();
+    let at = now.at.after(1000 * SECOND_NS);
+    let wall_ns = now.wall_at(now.at.after(50 * SECOND_NS));
+    let written = write(
+        1,
+        5,
+        1000,
+        Anchor { at, wall_ns },
+        boot_id().expect("a boot"),
+    );
+    for arguments in [["count", "--window", "60s"], ["plot", "--window", "60s"]] {
+        let ran = run_on(written.path(), &arguments);
+        assert!(ran.err.contains("estimated"), "{ran:?}");
+        assert!(ran.out.starts_with('5'), "{ran:?}");
+    }
 }

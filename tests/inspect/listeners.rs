@@ -260,3 +260,19 @@ fn nothing_that_a_terminal_acts_on_comes_through() {
     }
     drop(locked);
 }
+
+#[test]
+fn a_server_that_is_named_twice_in_a_sum_is_an_error() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path(), &["--operator", "127.0.0.1:0"]);
+    let url = format!(
+        "http://{}",
+        server.operator.expect("an operator's listener")
+    );
+    let slash = format!("{url}/");
+    for twice in [&url, &slash] {
+        let said = run(&["count", &url, twice]).complaint(1);
+        let cause = format!("the same journal as {url}, its hits would count twice");
+        assert!(said.contains(&cause), "{said}");
+    }
+}

@@ -572,3 +572,18 @@ fn watching_asks_again_and_draws_again() {
         "{drawn}"
     );
 }
+
+#[test]
+fn a_journal_that_is_named_twice_in_a_sum_is_an_error() {
+    let written = written(1, 3);
+    let link = written.path().join("link");
+    let directory = written.shown();
+    std::os::unix::fs::symlink(written.path(), &link).expect("a link");
+    let link = link.display().to_string();
+    let slash = format!("{directory}/");
+    for twice in [&directory, &slash, &link] {
+        let said = run(&["count", &directory, twice]).complaint(1);
+        let cause = format!("the same journal as {directory}, its hits would count twice");
+        assert!(said.contains(&cause), "{said}");
+    }
+}
