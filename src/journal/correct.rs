@@ -2,7 +2,7 @@
 //!
 //! Owns what is tried: sequence number and boot of a header are told by the segments before and after it, and
 //! the checksum then says whether the rest is sound. A header of which only the checksum is damaged is taken
-//! as it stands if it fits its neighbours. Flipped bits and overwritten bytes that the checksum alone
+//! as it stands if it fits its neighbours, in number and in time. Flipped bits and overwritten bytes that the checksum alone
 //! determines are corrected in `survey.rs`, when headers are read.
 //!
 //! Must not know what becomes of a header that cannot be corrected. Invariant: nothing is written.
@@ -52,10 +52,14 @@ impl<D: Disk> Survey<'_, D> {
         let neighbours = [next.checked_sub(1), Some(next)];
         let neighbours = neighbours.map(|index| found.get(index?));
         let mut sequences = Vec::new();
+        // Where the records before it end, within their boot.
+        let mut earliest = None;
         match neighbours[0] {
             Some(before) => {
                 let records = self.scan(&before.file, before.header.number, before.stored)?;
                 sequences.push(before.header.sequence + records.length);
+                let ends_ns = before.header.base_ns.saturating_add(records.last_offset_ns);
+                earliest = Some((before.header.boot, ends_ns));
             }
             None => sequences.push(0),
         }
@@ -70,8 +74,23 @@ impl<D: Disk> Survey<'_, D> {
                 Header::correct_with(&damaged.header, damaged.number, sequence, boot)
             })
         });
+        let present = (
+            self.present.boot,
+            (self.present.now)().at.ns().unsigned_abs(),
+        );
+        let latest = neighbours[1].map_or(present, |after| {
+            (after.header.boot, after.header.base_ns.saturating_add(1))
+        });
+        // Within one boot the records lie behind those before them, and before those behind them.
+        let is_in_order = |header: &Header| {
+            let ends_ns = header.base_ns.saturating_add(records.last_offset_ns);
+            earliest.is_none_or(|(boot, at)| {
+                boot != header.boot || at <= header.base_ns.saturating_add(1)
+            }) && (latest.0 != header.boot || ends_ns <= latest.1)
+        };
         let plausible = Header::unchecked(&damaged.header, damaged.number)
-            .filter(|header| sequences.contains(&header.sequence) && boots.contains(&header.boot));
+            .filter(|header| sequences.contains(&header.sequence) && boots.contains(&header.boot))
+            .filter(is_in_order);
         let (header, doubt, by) = match (corrected, plausible) {
             (Some(header), _) => (header, Doubt::None, "corrected by its neighbours"),
             (None, Some(header)) => (header, Doubt::UntilNext, "taken as it stands"),

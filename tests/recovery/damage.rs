@@ -180,6 +180,24 @@ fn header_of_which_only_the_checksum_is_lost_is_taken_as_estimated() {
 }
 
 #[test]
+fn header_with_a_time_out_of_order_is_not_taken_as_it_stands() {
+    // The first byte of the base, and the one that is 2^40 ns: years and minutes too early or too late.
+    for number in 1..=NEWEST {
+        for (places, flips) in [([24, 26, 62], [0x40, 1, 1]), ([26, 27, 61], [1, 9, 1])] {
+            let damaged = Written::harmed(number, |bytes| {
+                for (place, flip) in places.into_iter().zip(flips) {
+                    bytes[place] ^= flip;
+                }
+            });
+            let mut rig = damaged.open();
+            let case = format!("{places:?} of segment {number}");
+            assert_eq!(rig.status().quarantined.len(), 1, "{case}");
+            assert_eq!(rig.hit_now(1).estimates(), [TOTAL + 1], "{case}");
+        }
+    }
+}
+
+#[test]
 fn header_that_nothing_determines_keeps_the_count_and_is_set_aside() {
     for number in 0..=NEWEST {
         let (what, range) = &HEADER_DAMAGE[3];
