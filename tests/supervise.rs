@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 use support::client::{Client, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
 use tallyd::hit::{Message, Query, channel};
 use tallyd::serve::give_sign_of_life;
@@ -52,7 +53,7 @@ fn command(data: &Path, first: i32, count: usize, names: &str) -> Command {
 
 /// What a server says that cannot start.
 fn refused(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("it runs");
+    let Output { status, stderr, .. } = command.ended();
     assert_eq!(status.code(), Some(1));
     String::from_utf8(stderr).expect("text")
 }

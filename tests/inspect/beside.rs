@@ -4,6 +4,7 @@
 //! see nothing of the tools, and every tally stays exact.
 
 use crate::support::client::{Client, GET, hit};
+use crate::support::ended::Ended;
 use crate::support::server::Server;
 use crate::written::{write, written};
 use crate::{command, noted, ran, run, run_on};
@@ -158,7 +159,7 @@ fn every_format_of_a_dump_holds_the_same_hits() {
         .collect();
     assert_eq!(dump("json"), json);
     let raw = command(&["dump", "--format", "raw", &written.shown()]);
-    let raw = { raw }.output().expect("it runs").stdout;
+    let raw = { raw }.ended().stdout;
     let (words, rest) = raw.as_chunks::<8>();
     let words = words.iter().map(|word| i64::from_be_bytes(*word));
     assert_eq!(
@@ -341,8 +342,7 @@ fn tools_beside_a_server_under_load_are_exact_and_leave_the_tallies_alone() {
 
 /// The sequence numbers and instants of a dump, as long as it knows of no hits that it had to skip.
 fn dumped(shown: &str) -> Vec<(u64, String)> {
-    let output = command(&["dump", "--format", "csv", shown]).output();
-    let ran = ran(&output.expect("it runs"));
+    let ran = ran(&command(&["dump", "--format", "csv", shown]).ended());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let hits = ran.out.lines().skip(1).map(|line| {
         let (sequence, rest) = line

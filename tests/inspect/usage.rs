@@ -3,6 +3,7 @@
 //! Owns the words and codes as a user sees them. Must not know what a tool does. Invariant tested: a
 //! usage error is 2 and names flag, value and limit; help fits 80 columns and names every default.
 
+use crate::support::ended::Ended;
 use crate::written::written;
 use crate::{command, ran, run, run_on};
 
@@ -182,7 +183,7 @@ fn the_directory_and_the_window_come_from_the_environment_too() {
         command
             .env("TALLYD_DATA", written.path())
             .env("TALLYD_WINDOW", window);
-        ran(&command.output().expect("it runs"))
+        ran(&command.ended())
     };
     assert_eq!(run(&["count"], "1h").number(), 10);
     assert_eq!(run(&["count", "--window", "2h"], "nonsense").number(), 10);
@@ -198,7 +199,7 @@ fn the_directory_and_the_window_come_from_the_environment_too() {
     );
     let here = tempfile::tempdir().expect("a directory");
     let mut command = command(&["verify"]);
-    let output = command.current_dir(here.path()).output().expect("it runs");
+    let output = command.current_dir(here.path()).ended();
     let said = ran(&output).complaint(1);
     assert_eq!(
         said,
@@ -220,7 +221,7 @@ fn a_chart_fits_the_columns_and_the_alphabet_of_its_terminal() {
                 &written.shown(),
             ]);
             command.env("LC_ALL", locale).env("COLUMNS", columns);
-            let drawn = ran(&command.output().expect("it runs")).printed();
+            let drawn = ran(&command.ended()).printed();
             assert!(drawn.contains("\n6000 hits in 10s"), "{drawn}");
             let widest = drawn.lines().map(|line| line.chars().count()).max();
             let columns: usize = columns.parse().expect("a number");
