@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "cli/flags.rs"]
+mod flags;
+
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs;
 use std::path::Path;

@@ -13,6 +13,8 @@ mod support;
 mod beside;
 #[path = "inspect/damage.rs"]
 mod damage;
+#[path = "inspect/flags.rs"]
+mod flags;
 #[path = "inspect/listeners.rs"]
 mod listeners;
 #[path = "inspect/look.rs"]

@@ -120,6 +120,27 @@ impl Server {
         kill_process(self.pid(), signal).expect("the process is there");
     }
 
+    /// Stops all of its threads, as they are, until it gets CONT.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_pid());
+        let is_held = || {
+            std::fs::read_dir(&tasks).expect("its threads").all(|task| {
+                // A thread that has ended meanwhile stands still too.
+                let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+                stat.map_or(true, |stat| {
+                    let state = stat.rsplit_once(") ");
+                    state.is_some_and(|(_, state)| state.starts_with('T'))
+                })
+            })
+        };
+        let began = Instant::now();
+        while !is_held() {
+            assert!(began.elapsed() < END, "it does not stand still");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits until it says a line with `text` in it.
     pub fn hear(&mut self, text: &str) {
         loop {
