@@ -7,8 +7,17 @@
 
 mod support;
 
+#[path = "cli/errors.rs"]
+mod errors;
 #[path = "cli/flags.rs"]
 mod flags;
+#[path = "cli/messages.rs"]
+mod messages;
+#[path = "cli/start_line.rs"]
+mod start_line;
+#[allow(dead_code, reason = "the tests of the tools use more of it")]
+#[path = "inspect/written.rs"]
+mod written;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs;

@@ -13,6 +13,8 @@ mod support;
 mod beside;
 #[path = "inspect/damage.rs"]
 mod damage;
+#[path = "inspect/dumping.rs"]
+mod dumping;
 #[path = "inspect/flags.rs"]
 mod flags;
 #[path = "inspect/listeners.rs"]

@@ -20,3 +20,4 @@ pub mod rig;
 pub mod seed;
 pub mod server;
 pub mod talking;
+pub mod terminal;
