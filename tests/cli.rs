@@ -49,24 +49,6 @@ fn run_in(data: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_usage_error_exits_2_and_names_flag_value_and_limit() {
-    let (code, said) = run(&["--window", "0s"]);
-    assert_eq!(
-        said,
-        "tallyd: --window: 0s is too short, at least 1ms is required\n"
-    );
-    assert_eq!(code, Some(2));
-}
-
-#[test]
-fn a_bad_variable_is_named_like_a_flag() {
-    let output = Command::new(TALLYD).env("TALLYD_WORKERS", "none").ended();
-    let said = String::from_utf8(output.stderr).expect("text");
-    let expected = "tallyd: TALLYD_WORKERS: 'none' is no whole number from 1 to 256\n";
-    assert_eq!((output.status.code(), &*said), (Some(2), expected));
-}
-
-#[test]
 fn help_and_version_go_to_standard_output_and_exit_0() {
     for (flag, begin) in [
         ("--help", "tallyd answers every HTTP request"),
