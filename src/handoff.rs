@@ -8,5 +8,6 @@
 pub use crossbeam_channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded,
 };
+pub use std::sync::atomic::{AtomicBool, Ordering};
 pub use std::sync::{Arc, OnceLock};
 pub use std::thread;

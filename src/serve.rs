@@ -182,7 +182,7 @@ pub fn serve(options: &Options) -> Result<()> {
     let started = front.map(|front| front.stop());
     let last = inlet.ask(Ask::Status);
     let _gone = inlet.send(Message::Stop);
-    let closed = counting.join().ok().flatten().unwrap_or(Ok(()));
+    let closed = counting.join().ok().flatten();
     drop(inlet);
     let _alarm_was_raised = syncing.join();
     let noted = noting.ok().and_then(|noting| noting.join().ok().flatten());
@@ -192,10 +192,12 @@ pub fn serve(options: &Options) -> Result<()> {
         lives.write();
     }
     started?;
-    closed?;
-    alarms
-        .try_recv()
-        .map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
+    // A worker may have found the funnel gone before the funnel's own alarm: the cause is the panic.
+    let cause = match closed {
+        Some(closed) => closed.map(|()| alarms.try_recv().ok())?,
+        None => Some("thread funnel panicked".to_owned()),
+    };
+    cause.map_or(Ok(()), |cause| Err(Error::found("stopped", cause)))
 }
 
 /// Tells the supervisor that hits are counted, and how many there were; but only when the funnel says so,
@@ -290,14 +292,18 @@ fn doubts(
 fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     for job in jobs {
         let covers = job.covers();
-        // The funnel waits for an answer to every job, whatever becomes of it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| job.run()))
-            .unwrap_or_else(|_| Err(Error::found("sync", "its thread panicked")))
-            .map_err(|error| error.to_string());
+        let outcome = outcome(|| job.run());
         if inlet.send(Message::Synced(covers, outcome)).is_err() {
             return;
         }
     }
+}
+
+/// What became of a sync. The funnel waits for an answer to every job: one that panics has failed.
+fn outcome(sync: impl FnOnce() -> Result<()>) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(sync))
+        .unwrap_or_else(|_| Err(Error::found("sync", "its thread panicked")))
+        .map_err(|error| error.to_string())
 }
 
 fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inlet) -> String {
@@ -318,4 +324,18 @@ fn start_line(options: &Options, place: &str, recovered: &Recovered, inlet: &Inl
         line.push_str(&format!(", trimmed {torn}"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_fails_or_panics_is_no_success() {
+        let failed = || Err(Error::found("7.seg", "no room"));
+        assert_eq!(outcome(|| Ok(())), Ok(()));
+        assert_eq!(outcome(failed), Err("7.seg: no room".to_owned()));
+        let panicked = outcome(|| std::panic::resume_unwind(Box::new(())));
+        assert_eq!(panicked, Err("sync: its thread panicked".to_owned()));
+    }
 }

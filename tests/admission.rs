@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::client::{Answer, Client, GET, hit};
+use support::ended::Ended;
 use support::ones::serve_while;
 use support::server::{Server, TALLYD};
 use tallyd::clock::HandClock;
@@ -514,9 +515,7 @@ fn with_1024_descriptors_a_server_starts_and_says_how_many_connections_it_serves
 fn connections_that_were_asked_for_and_cannot_be_had_are_an_error_with_the_way_out() {
     let output = |descriptors, flags: &[&str]| -> Output {
         let data = tempfile::tempdir().expect("a directory");
-        limited(descriptors, &data, flags)
-            .output()
-            .expect("it runs")
+        limited(descriptors, &data, flags).ended()
     };
     let flags: [&[&str]; 1] = [&["--connections", "1024"]];
     for flags in flags {

@@ -1,17 +1,18 @@
 //! A thread that cannot go on: the server says why, makes the journal safe, and is not deaf but gone.
 //!
 //! Owns a pool whose worker panics in the middle of a pass, put together from the parts of the library as
-//! `serve` does it.
+//! `serve` does it, and a whole server whose funnel panics over a line of the log.
 //!
 //! Must not know why a thread would panic. Invariant: what was answered before is counted afterwards.
 
 mod support;
 
 use crossbeam_channel::bounded;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::client::{Client, GET};
 use support::server::Server;
 use tallyd::alarm::Alarm;
@@ -22,7 +23,12 @@ use tallyd::funnel::{Funnel, Settings};
 use tallyd::hit::{Batch, Gone, Line, Message, channel};
 use tallyd::journal::disk::RealDisk;
 use tallyd::journal::{Limits as Sizes, SyncPolicy};
+use tallyd::options::{Command, parse};
+use tallyd::serve::serve;
 use tallyd::stamp::SECOND_NS;
+
+/// How long a test waits for a thread.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Hits that are answered before the worker panics.
 const ANSWERED: u64 = 5;
@@ -84,7 +90,7 @@ fn a_worker_that_panics_raises_the_alarm_and_loses_no_answered_hit() {
     }
     client.send(GET).expect("a request");
     assert!(client.receive(false).is_err(), "its worker is gone");
-    let cause = alarms.recv_timeout(Duration::from_secs(30));
+    let cause = alarms.recv_timeout(PATIENCE);
     assert_eq!(cause.as_deref(), Ok("thread worker-0 panicked"));
     front.stop();
     inlet.send(Message::Stop).expect("the funnel still runs");
@@ -99,4 +105,62 @@ fn a_worker_that_panics_raises_the_alarm_and_loses_no_answered_hit() {
     let tally = client.hit().expect("an answer");
     assert_eq!(tally, ANSWERED + 1);
     server.stop();
+}
+
+/// A log whose line from one thread is that thread's end.
+struct Deadly;
+
+impl log::Log for Deadly {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let thread = thread::current();
+        assert!(thread.name() != Some("funnel"), "it logs {}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_server_that_loses_its_funnel_ends_with_an_error_that_names_it() {
+    log::set_logger(&Deadly).expect("the only one");
+    log::set_max_level(log::LevelFilter::Info);
+    let here = tempfile::tempdir().expect("a directory");
+    let (data, aside) = (here.path().join("data"), here.path().join("aside"));
+    // The start line, which says the port, is on the standard output of all tests here.
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let place = address.to_string();
+    let arguments = ["--listen", &place, "--operator", "none", "--data"];
+    let arguments = arguments
+        .iter()
+        .map(OsString::from)
+        .chain([data.clone().into()]);
+    let Ok(Command::Serve(options)) = parse(arguments, |_| None) else {
+        panic!("these are sound");
+    };
+    let (ends, ended) = bounded(1);
+    thread::spawn(move || ends.send(serve(&options).map_err(|error| error.to_string())));
+    let until = Instant::now() + PATIENCE;
+    while !Client::connect(address).is_ok_and(|mut client| client.hit().is_ok()) {
+        assert!(
+            Instant::now() < until,
+            "it does not start: {:?}",
+            ended.try_recv()
+        );
+        thread::yield_now();
+    }
+    // The funnel says that it refuses hits once it has noticed that its directory is gone.
+    std::fs::rename(&data, &aside).expect("it is moved");
+    let ended = loop {
+        let _refused = Client::connect(address).and_then(|mut client| client.ask(GET));
+        match ended.recv_timeout(Duration::from_millis(20)) {
+            Ok(ended) => break ended,
+            Err(_) => assert!(Instant::now() < until, "the server does not end"),
+        }
+    };
+    assert_eq!(ended, Err("stopped: thread funnel panicked".to_owned()));
 }

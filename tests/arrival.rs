@@ -9,35 +9,16 @@
 mod support;
 
 use rustix::process::Signal;
-use std::fs;
 use support::client::{Client, GET};
 use support::server::{Server, stamps};
 use tallyd::clock::{Clock, SystemClock};
-use tallyd::stamp::{MILLISECOND_NS, SECOND_NS, Stamp};
+use tallyd::stamp::{MILLISECOND_NS, Stamp};
 
 /// How long a server is left standing with what has arrived.
 const STILL_NS: u64 = 50 * MILLISECOND_NS;
 /// By how much a stamp of the kernel may be too early, as `src/front/pool/arrival.rs` says.
 const ERROR_NS_MAX: u64 = 6_000;
 const TRIES: u32 = 10;
-
-/// Stops every thread of `server` where it is.
-fn hold(server: &Server) {
-    server.signal(Signal::STOP);
-    let tasks = format!("/proc/{}/task", server.pid().as_raw_pid());
-    let is_held = || {
-        fs::read_dir(&tasks).expect("its threads").all(|task| {
-            let stat = task.expect("a thread").path().join("stat");
-            let stat = fs::read_to_string(stat).expect("its state");
-            stat.rsplit_once(") ")
-                .is_some_and(|(_, rest)| rest.starts_with('T'))
-        })
-    };
-    let patience = SystemClock.now().after(10 * SECOND_NS);
-    while !is_held() {
-        assert!(SystemClock.now() < patience, "it does not stand still");
-    }
-}
 
 /// What is known of two hits that came while a server stood still.
 #[derive(Debug)]
@@ -59,7 +40,7 @@ fn stamped_while_still(flags: &[&str]) -> Still {
     let [mut one, mut other] = [(); 2].map(|()| Client::connect(server.address).expect("a server"));
     assert_eq!(one.hit().expect("an answer"), 1);
     assert_eq!(other.hit().expect("an answer"), 2);
-    hold(&server);
+    server.hold();
     let sent_at = [&mut other, &mut one].map(|client| {
         let now = SystemClock.now();
         client.send(GET).expect("the kernel takes it");

@@ -7,16 +7,29 @@
 
 mod support;
 
+#[path = "cli/errors.rs"]
+mod errors;
+#[path = "cli/flags.rs"]
+mod flags;
+#[path = "cli/messages.rs"]
+mod messages;
+#[path = "cli/start_line.rs"]
+mod start_line;
+#[allow(dead_code, reason = "the tests of the tools use more of it")]
+#[path = "inspect/written.rs"]
+mod written;
+
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use support::client::{Client, GET, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
 
 /// Runs `tallyd` with `flags` and returns its exit code and what it said on standard error.
 fn run(flags: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(TALLYD).args(flags).output().expect("it runs");
+    let output = Command::new(TALLYD).args(flags).ended();
     assert!(output.stdout.is_empty(), "{output:?}");
     (
         output.status.code(),
@@ -36,33 +49,12 @@ fn run_in(data: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_usage_error_exits_2_and_names_flag_value_and_limit() {
-    let (code, said) = run(&["--window", "0s"]);
-    assert_eq!(
-        said,
-        "tallyd: --window: 0s is too short, at least 1ms is required\n"
-    );
-    assert_eq!(code, Some(2));
-}
-
-#[test]
-fn a_bad_variable_is_named_like_a_flag() {
-    let output = Command::new(TALLYD)
-        .env("TALLYD_WORKERS", "none")
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8(output.stderr).expect("text");
-    let expected = "tallyd: TALLYD_WORKERS: 'none' is no whole number from 1 to 256\n";
-    assert_eq!((output.status.code(), &*said), (Some(2), expected));
-}
-
-#[test]
 fn help_and_version_go_to_standard_output_and_exit_0() {
     for (flag, begin) in [
         ("--help", "tallyd answers every HTTP request"),
         ("-V", "tallyd 0."),
     ] {
-        let output = Command::new(TALLYD).arg(flag).output().expect("it runs");
+        let output = Command::new(TALLYD).arg(flag).ended();
         assert!(
             output.status.success() && output.stderr.is_empty(),
             "{output:?}"
@@ -173,7 +165,7 @@ fn a_second_server_by_the_same_command_is_told_who_has_the_journal() {
 #[test]
 fn an_empty_variable_is_unset_for_server_and_tools() {
     let data = tempfile::tempdir().expect("a directory");
-    let help = Command::new(TALLYD).arg("--help").output().expect("help");
+    let help = Command::new(TALLYD).arg("--help").ended();
     let help = String::from_utf8(help.stdout).expect("text");
     let names: Vec<&str> = help
         .split(|letter: char| !letter.is_ascii_uppercase() && letter != '_')
@@ -193,8 +185,7 @@ fn an_empty_variable_is_unset_for_server_and_tools() {
         .args(["count", "--window", "1h"])
         .arg(data.path())
         .envs(names.iter().map(|name| (name, "")))
-        .output()
-        .expect("it runs");
+        .ended();
     assert_eq!(
         (&counted.stdout[..], &counted.stderr[..]),
         (&b"1\n"[..], &b""[..]),
@@ -230,16 +221,15 @@ fn a_variable_that_is_none_of_ours_is_warned_of_by_server_and_tools() {
         (&["--frob"], 2),
     ] {
         let mut command = Command::new(TALLYD);
-        let output = command.args(words).env("TALLYD_WIDNOW", "10s").output();
-        let output = output.expect("it runs");
+        let output = command.args(words).env("TALLYD_WIDNOW", "10s").ended();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
         assert_eq!(said.matches(warning).count(), 1, "{words:?}: {said}");
     }
     for words in [&["--help"][..], &["-V"], &["man"], &["count", "--help"]] {
         let mut command = Command::new(TALLYD);
-        let output = command.args(words).env("TALLYD_WIDNOW", "10s").output();
-        assert_eq!(output.expect("it runs").stderr, b"", "{words:?}");
+        let output = command.args(words).env("TALLYD_WIDNOW", "10s").ended();
+        assert_eq!(output.stderr, b"", "{words:?}");
     }
 }
 

@@ -15,6 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::ended::{Ended, wait_for};
 use support::server::TALLYD;
 
 /// The promise is 5 s; a debug build that shares its processors may take longer.
@@ -28,7 +29,7 @@ fn command(arguments: &[&str]) -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     let began = Instant::now();
-    let output = command(arguments).output().expect("it runs");
+    let output = command(arguments).ended();
     assert!(began.elapsed() < TIME_MAX, "{:?}", began.elapsed());
     output
 }
@@ -321,7 +322,7 @@ fn a_journal_and_what_other_runs_have_left_stay_as_they_are() {
 fn where_there_is_no_data_directory_yet_it_measures_beside_it() {
     let above = tempfile::tempdir().expect("a directory");
     let mut command = command(&["--json"]);
-    let output = command.current_dir(above.path()).output().expect("it runs");
+    let output = command.current_dir(above.path()).ended();
     assert!(printed(output).contains("\"directory\":\".\""));
     assert!(names(above.path()).is_empty());
 }
@@ -330,15 +331,15 @@ fn where_there_is_no_data_directory_yet_it_measures_beside_it() {
 fn the_variable_says_where_and_the_flag_goes_before_it() {
     let data = tempfile::tempdir().expect("a directory");
     let mut command = command(&["--json"]);
-    let output = command.env("TALLYD_DATA", data.path()).output();
-    let said = printed(output.expect("it runs"));
+    let output = command.env("TALLYD_DATA", data.path()).ended();
+    let said = printed(output);
     let expected = format!("\"directory\":\"{}\"", text(data.path()));
     assert!(said.contains(&expected), "{said}");
     let output = Command::new(TALLYD)
         .args(["clock", "--data", "nowhere/at-all"])
         .env("TALLYD_DATA", data.path())
-        .output();
-    complaint(output.expect("it runs"), 1);
+        .ended();
+    complaint(output, 1);
 }
 
 #[test]
@@ -407,7 +408,7 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::INT).expect("it is told");
-    let output = child.wait_with_output().expect("its end");
+    let output = wait_for(child, "tallyd clock");
     assert_eq!(complaint(output, 1), "tallyd: measuring: interrupted\n");
     assert!(names(data.path()).is_empty());
 }

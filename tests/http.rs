@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "http/answers.rs"]
+mod answers;
+
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::SocketAddr;
 use support::client::{Answer, Client, GET};

@@ -13,6 +13,10 @@ mod support;
 mod beside;
 #[path = "inspect/damage.rs"]
 mod damage;
+#[path = "inspect/dumping.rs"]
+mod dumping;
+#[path = "inspect/flags.rs"]
+mod flags;
 #[path = "inspect/listeners.rs"]
 mod listeners;
 #[path = "inspect/look.rs"]
@@ -31,6 +35,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::SystemTime;
+use support::ended::Ended;
 use support::server::TALLYD;
 
 /// What a tool did.
@@ -74,7 +79,7 @@ pub fn command(arguments: &[&str]) -> Command {
 
 /// Runs a tool.
 pub fn run(arguments: &[&str]) -> Ran {
-    ran(&command(arguments).output().expect("it runs"))
+    ran(&command(arguments).ended())
 }
 
 /// What a tool did that has ended.

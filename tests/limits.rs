@@ -16,6 +16,9 @@ use tallyd::clock::HandClock;
 use tallyd::front::pool::limits::Limits;
 use tallyd::stamp::SECOND_NS;
 
+/// How long a test waits for the end of a deadline.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 #[test]
 fn a_slow_head_is_refused_with_408_and_trickling_does_not_put_it_off() {
     let data = tempfile::tempdir().expect("a directory");
@@ -33,9 +36,9 @@ fn a_slow_head_is_refused_with_408_and_trickling_does_not_put_it_off() {
     {
         client.send(b"x").expect("one byte more");
         trickled += 1;
+        assert!(began.elapsed() < PATIENCE, "no answer: {trickled} bytes");
     }
     assert!(trickled > 5, "{trickled} bytes came meanwhile");
-    assert!(began.elapsed() < Duration::from_secs(10), "{trickled}");
     assert_eq!(client.receive(false).expect("an answer").status, 408);
     assert!(client.is_closed());
     assert_eq!(hit(server.address), 1, "it was not counted");
@@ -91,8 +94,8 @@ fn blank_lines_do_not_keep_an_idle_connection() {
         if client.send(b"\n\r").is_err() {
             break;
         }
+        assert!(began.elapsed() < PATIENCE, "the connection stays open");
     }
-    assert!(began.elapsed() < Duration::from_secs(10));
     server.stop();
 }
 
@@ -103,10 +106,9 @@ fn a_connection_that_sends_nothing_has_the_time_of_a_head_and_not_that_of_an_idl
     let server = Server::start(data.path(), &flags);
     let mut idle = Client::connect(server.address).expect("the server listens");
     assert_eq!(idle.hit().expect("an answer"), 1);
-    let began = Instant::now();
+    // The idle time is a minute, which is longer than a client waits.
     let mut silent = Client::connect(server.address).expect("the server listens");
     assert!(silent.is_closed(), "without a word");
-    assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(idle.hit().expect("an answer"), 2, "it has been heard");
     server.stop();
 }

@@ -10,20 +10,19 @@ mod support;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, LocalModes, OptionalActions, tcflow, tcgetattr, tcsetattr};
-use std::ffi::OsStr;
-use std::fs::{File, OpenOptions, rename};
+use std::fs::{File, rename};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use support::client::{Client, GET, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
+use support::terminal::terminal;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,17 +61,6 @@ fn full_pipe() -> Blocked {
 fn full_socket() -> Blocked {
     let (theirs, ours) = UnixStream::pair().expect("a pair");
     filled(theirs, ours)
-}
-
-/// A terminal, and the side of it that a person sees.
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&ours).expect("its owner");
-    unlockpt(&ours).expect("its lock");
-    let name = ptsname(&ours, Vec::new()).expect("its name");
-    let path = Path::new(OsStr::from_bytes(name.as_bytes()));
-    let theirs = OpenOptions::new().read(true).write(true).open(path);
-    (theirs.expect("a terminal"), ours)
 }
 
 /// What Ctrl-S does.
@@ -221,6 +209,45 @@ fn a_start_line_that_nobody_reads_stops_neither_hits_nor_the_end() {
         assert_eq!(served.expect("READY=1 is told"), 1);
         assert!(status.success(), "{status}");
         drop(ours);
+    }
+}
+
+/// The variable by which a process that panics knows what it is.
+const PANICS: &str = "TALLYD_TEST_PANICS";
+
+#[test]
+fn a_panic_is_one_line_of_the_log_that_names_its_thread() {
+    if std::env::var_os(PANICS).is_some() {
+        tallyd::report::start();
+        tallyd::report::start_queue().expect("a thread");
+        let named = std::thread::Builder::new().name("deep".to_owned());
+        let named = named.spawn(|| panic!("too deep\nfor me"));
+        let _panicked = named.expect("a thread").join();
+        let _panicked = std::thread::spawn(|| panic!("too high")).join();
+        tallyd::report::flush();
+        return;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let test = "a_panic_is_one_line_of_the_log_that_names_its_thread";
+    let output = Command::new(program)
+        .args(["--exact", test, "--nocapture"])
+        .env(PANICS, "")
+        .ended();
+    let said = String::from_utf8(output.stderr).expect("text");
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains(" error: "))
+        .collect();
+    let place = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    let [deep, high] = lines[..] else {
+        panic!("not two lines: {said}");
+    };
+    for (line, thread, words) in [
+        (deep, "thread deep panicked at ", "too deep for me"),
+        (high, "thread without a name panicked at ", "too high"),
+    ] {
+        let expected = format!("--T::.Z error: {thread}tests/logs.rs::: {words}");
+        assert_eq!(place(line), expected);
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::client::{Answer, Client, GET, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
 
 /// Every front there is.
@@ -377,8 +378,7 @@ fn the_tools_ask_a_server_as_they_read_its_directory() {
             .args(arguments)
             .arg(data.path())
             .arg(&url)
-            .output()
-            .expect("it runs");
+            .ended();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
         String::from_utf8(output.stdout).expect("text")
@@ -397,8 +397,7 @@ fn the_tools_ask_a_server_as_they_read_its_directory() {
     );
     let plotted = Command::new(TALLYD)
         .args(["plot", "--window", "1h", "--step", "1m", &url])
-        .output()
-        .expect("it runs");
+        .ended();
     let chart = String::from_utf8(plotted.stdout).expect("text");
     assert!(chart.contains("9 hits in"), "{chart}");
     assert_eq!(hit(server.address), 10, "nothing of this counted");
@@ -598,8 +597,7 @@ fn an_aligned_plot_is_the_same_of_a_server_and_of_its_directory() {
     for source in [&*url, data.path().to_str().expect("text")] {
         let plotted = Command::new(TALLYD)
             .args(["plot", "--align", "--window", "1h", "--step", "1m", source])
-            .output()
-            .expect("it runs");
+            .ended();
         let chart = String::from_utf8(plotted.stdout).expect("text");
         assert!(chart.contains("9 hits in"), "{chart}");
         // A look at the very end of a minute finds no step that is still running.

@@ -71,7 +71,7 @@ fn a_full_batch_leaves_nobody_out() {
     let mut clients: Vec<_> = (0..80)
         .map(|_| Client::connect(server.address).expect("the server listens"))
         .collect();
-    server.signal(Signal::STOP);
+    server.hold();
     for client in &mut clients {
         client.send(&GET.repeat(EACH)).expect("requests");
     }

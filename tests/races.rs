@@ -245,6 +245,8 @@ fn a_funnel_that_is_gone_is_noticed_by_everybody_who_waits() {
                 })
             })
             .collect();
+        // Whoever asks is told so too.
+        assert_eq!(inlet.ask(Ask::Status), Err(Gone));
         for worker in workers {
             worker.join().expect("no panic");
         }

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use support::client::{Client, GET, hit};
+use support::ended::Ended;
 use support::seed::{Chance, for_seeds};
 use support::server::{Server, TALLYD};
 
@@ -191,8 +192,7 @@ fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let second = Command::new(TALLYD)
         .args(["--listen", "127.0.0.1:0", "--operator", "none", "--data"])
         .arg(data.path())
-        .output()
-        .expect("it runs");
+        .ended();
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8(second.stderr).expect("text");
     let expected = format!(

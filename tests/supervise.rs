@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 use support::client::{Client, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
 use tallyd::hit::{Message, Query, channel};
 use tallyd::serve::give_sign_of_life;
@@ -52,7 +53,7 @@ fn command(data: &Path, first: i32, count: usize, names: &str) -> Command {
 
 /// What a server says that cannot start.
 fn refused(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("it runs");
+    let Output { status, stderr, .. } = command.ended();
     assert_eq!(status.code(), Some(1));
     String::from_utf8(stderr).expect("text")
 }
@@ -100,6 +101,8 @@ fn sockets_are_what_their_names_say_whatever_their_order_and_each_front_serves_t
         let server = Server::spawn(command);
         let places = (server.address, server.operator);
         assert_eq!(places, (hits_address, Some(operator_address)));
+        let line = &server.start_line;
+        assert!(line.contains(", socket handed over, data in "), "{line}");
         assert_eq!(hit(hits_address), tally);
         let mut client = Client::connect(operator_address).expect("operators are heard");
         let answer = client.ask(b"GET /total HTTP/1.0\r\n\r\n");
@@ -229,7 +232,11 @@ fn a_supervisor_that_is_gone_harms_nobody() {
     let server = Server::spawn(command);
     assert_eq!(hit(server.address), 1);
     let said = server.stop();
-    assert_eq!(said.matches("cannot notify the supervisor").count(), 2);
+    assert_eq!(
+        said.matches(" warn: cannot notify the supervisor: ")
+            .count(),
+        2
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::client::{Client, hit};
+use support::ended::Ended;
 use support::server::{Server, TALLYD};
 use tempfile::TempDir;
 
@@ -51,7 +52,7 @@ fn contents(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// What tallyd says to `words`, on both outputs, and its exit code.
 fn said(words: &[&str], data: &Path) -> (Option<i32>, String, String) {
     let mut command = Command::new(TALLYD);
-    let output = command.args(words).arg(data).output().expect("it runs");
+    let output = command.args(words).arg(data).ended();
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (
         output.status.code(),

@@ -17,7 +17,10 @@
 mod bell;
 mod query;
 
-use crate::handoff::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded};
+use crate::handoff::{
+    Arc, AtomicBool, Ordering, Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError,
+    bounded,
+};
 use crate::stamp::Stamp;
 use bell::Bell;
 pub use query::{
@@ -166,6 +169,8 @@ pub struct Inlet {
     /// Taken out when the inlet goes.
     messages: Option<Sender<Message>>,
     bell: Bell,
+    /// Whether the outlet is gone.
+    gone: Arc<AtomicBool>,
 }
 
 /// The receiving end, for the funnel.
@@ -175,26 +180,36 @@ pub struct Outlet {
     bell: Bell,
     /// How often to yield before the next sleep.
     yields: Cell<u32>,
+    /// Set when it goes.
+    gone: Arc<AtomicBool>,
 }
 
 /// Makes the channel.
 #[must_use]
 pub fn channel() -> (Inlet, Outlet) {
     let (sender, messages) = bounded(CHANNEL_MESSAGES_MAX);
-    let bell = Bell::default();
+    let (bell, gone) = (Bell::default(), Arc::new(AtomicBool::new(false)));
     let inlet = Inlet {
         messages: Some(sender),
         bell: bell.clone(),
+        gone: Arc::clone(&gone),
     };
-    let yields = Cell::new(0);
-    (
-        inlet,
-        Outlet {
-            messages,
-            bell,
-            yields,
-        },
-    )
+    let outlet = Outlet {
+        messages,
+        bell,
+        yields: Cell::new(0),
+        gone,
+    };
+    (inlet, outlet)
+}
+
+impl Drop for Outlet {
+    /// Drops the messages that wait. The channel would keep them, and whoever waits for an answer to one would
+    /// wait for ever. Whoever sends a message later finds `gone` set.
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::SeqCst);
+        while self.messages.try_recv().is_ok() {}
+    }
 }
 
 impl Outlet {
@@ -266,6 +281,9 @@ impl Inlet {
     pub fn ask(&self, ask: Ask) -> Result<Answer, Gone> {
         let (reply, answer) = bounded(1);
         self.send(Message::Query(Query { ask, reply }))?;
+        if self.is_gone() {
+            return answer.try_recv().map_err(|_| Gone);
+        }
         answer.recv().map_err(|_| Gone)
     }
 
@@ -282,6 +300,9 @@ impl Inlet {
             Err(SendTimeoutError::Timeout(_)) => return Err(Unanswered::Late),
             Err(SendTimeoutError::Disconnected(_)) => return Err(Unanswered::Gone),
         }
+        if self.is_gone() {
+            return answer.try_recv().map_err(|_| Unanswered::Gone);
+        }
         answer.recv_timeout(patience).map_err(|cause| match cause {
             RecvTimeoutError::Timeout => Unanswered::Late,
             RecvTimeoutError::Disconnected => Unanswered::Gone,
@@ -297,6 +318,11 @@ impl Inlet {
         messages.send(message).map_err(|_| Gone)?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// Whether the funnel is gone, so that a message that was sent since then is never read.
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 }
 
@@ -358,6 +384,9 @@ impl Line {
             match self.replies.try_recv() {
                 Ok(batch) => break batch,
                 Err(TryRecvError::Disconnected) => return Err(Gone),
+                Err(TryRecvError::Empty) if self.inlet.is_gone() => {
+                    break self.replies.try_recv().map_err(|_| Gone)?;
+                }
                 Err(TryRecvError::Empty) => Bell::wait(&mut self.yields, None),
             }
         };

@@ -198,3 +198,24 @@ impl Out {
         self.closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_always_finds_a_segment_retired_ends_with_an_error() {
+        let data = tempfile::tempdir().expect("a directory");
+        std::fs::write(data.path().join("lock"), "").expect("a file");
+        let mut looked = Looked::open(data.path()).expect("a directory of ours");
+        let mut looks = 0;
+        let found = looked.look(|_| -> Result<(), Missed> {
+            looks += 1;
+            Err(Missed::Retired)
+        });
+        let said = found.map_err(|error| error.to_string());
+        let cause = "segments were retired under 100 looks in a row";
+        assert_eq!(said, Err(format!("{}: {cause}", data.path().display())));
+        assert_eq!(looks, 100);
+    }
+}

@@ -176,3 +176,21 @@ fn notes(shown: &str, view: &View<'_, ReadDisk>, retired: u64) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_that_were_retired_meanwhile_are_noted() {
+        let data = tempfile::tempdir().expect("a directory");
+        std::fs::write(data.path().join("lock"), "").expect("a file");
+        let looked = Looked::open(data.path()).expect("a directory of ours");
+        let view = looked.view().expect("a view");
+        assert_eq!(notes("here", &view, 0), [""; 0]);
+        for (retired, said) in [(1, "1 segment"), (2, "2 segments")] {
+            let note = format!("here: note: {said} retired while they were read");
+            assert_eq!(notes("here", &view, retired), [note]);
+        }
+    }
+}

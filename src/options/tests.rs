@@ -58,92 +58,157 @@ fn retention_follows_the_window_unless_given() {
 }
 
 #[test]
-fn host_names_are_a_list_without_ports() {
+fn host_names_are_a_list() {
     assert_eq!(served(&[], &[]).admin_hosts, ["localhost"]);
     let environment = [("TALLYD_ADMIN_HOST", "tally.example, tally_1")];
     let names = served(&[], &environment).admin_hosts;
     assert_eq!(names, ["tally.example", "tally_1"]);
     assert_eq!(served(&["--admin-host", "*"], &[]).admin_hosts, ["*"]);
-    for (given, name) in [
-        ("a:80", "a:80"),
-        ("a,,b", ""),
-        ("http://a", "http://a"),
-        ("a b", "a b"),
-    ] {
-        let message = format!(
-            "--admin-host: invalid host name '{name}': expected names without a port, separated by commas, or '*'"
-        );
-        assert_eq!(parsed(&["--admin-host", given], &[]), Err(message));
+}
+
+/// Every flag with a limit: a value below, the smallest, the largest, and a value above; and what is wrong with
+/// the first and the last.
+const LIMITS: [(&str, [&str; 4], [&str; 2]); 12] = [
+    ("window", ["999us", "1ms", "366days", "31622400001ms"], LONG),
+    ("retain", ["999us", "60s", "366days", "31622400001ms"], LONG),
+    ("sync", ["999us", "1ms", "1day", "86400001ms"], DAY),
+    (
+        "workers",
+        ["0", "1", "256", "257"],
+        [
+            "'0' is no whole number from 1 to 256",
+            "'257' is no whole number from 1 to 256",
+        ],
+    ),
+    (
+        "connections",
+        ["0", "1", "1000000", "1000001"],
+        [
+            "'0' is no whole number from 1 to 1000000",
+            "'1000001' is no whole number from 1 to 1000000",
+        ],
+    ),
+    (
+        "head-bytes",
+        ["255", "256", "65536", "65537"],
+        [
+            "'255' is no whole number from 256 to 65536",
+            "'65537' is no whole number from 256 to 65536",
+        ],
+    ),
+    (
+        "headers",
+        ["0", "1", "256", "257"],
+        [
+            "'0' is no whole number from 1 to 256",
+            "'257' is no whole number from 1 to 256",
+        ],
+    ),
+    (
+        "body-bytes",
+        ["-1", "0", "1099511627776", "1099511627777"],
+        [
+            "'-1' is no whole number from 0 to 1099511627776",
+            "'1099511627777' is no whole number from 0 to 1099511627776",
+        ],
+    ),
+    ("head-time", ["9999us", "10ms", "1day", "86400001ms"], TIME),
+    ("idle-time", ["9999us", "10ms", "1day", "86400001ms"], TIME),
+    ("write-time", ["9999us", "10ms", "1day", "86400001ms"], TIME),
+    (
+        "pass-hits",
+        ["0", "1", "4096", "4097"],
+        [
+            "'0' is no whole number from 1 to 4096",
+            "'4097' is no whole number from 1 to 4096",
+        ],
+    ),
+];
+const LONG: [&str; 2] = [
+    "999us is too short, at least 1ms is required",
+    "31622400001ms is too long, at most 31622400s is allowed",
+];
+const DAY: [&str; 2] = [
+    "999us is too short, at least 1ms is required",
+    "86400001ms is too long, at most 86400s is allowed",
+];
+const TIME: [&str; 2] = [
+    "9999us is too short, at least 10ms is required",
+    "86400001ms is too long, at most 86400s is allowed",
+];
+
+#[test]
+fn every_limit_of_a_flag_is_kept_to_the_last_unit() {
+    for (flag, [below, smallest, largest, above], wrong) in LIMITS {
+        for (value, cause) in [(below, wrong[0]), (above, wrong[1])] {
+            let message = format!("--{flag}: {cause}");
+            assert_eq!(parsed(&[&format!("--{flag}={value}")], &[]), Err(message));
+            let message = format!("{}: {cause}", variable(flag));
+            assert_eq!(parsed(&[], &[(&variable(flag), value)]), Err(message));
+        }
+        let [smallest, largest] = [smallest, largest].map(|value| {
+            // As long as it is kept, history is no shorter than the window.
+            let mut arguments = vec![format!("--{flag}={value}")];
+            if flag == "window" && value == largest {
+                arguments.push("--retain=366days".to_owned());
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            served(&arguments, &[])
+        });
+        assert_ne!(smallest, largest, "--{flag}");
     }
 }
 
 #[test]
-fn what_is_wrong_is_named_with_flag_value_and_limit() {
-    for (arguments, message) in [
-        (
-            &["--window", "0s"][..],
-            "--window: 0s is too short, at least 1ms is required",
-        ),
-        (
-            &["--sync", "2days"],
-            "--sync: 2days is too long, at most 86400s is allowed",
-        ),
-        (
-            &["--retain", "10s"],
-            "--retain: 10s is shorter than the window, 60s",
-        ),
-        (
-            &["--workers", "0"],
-            "--workers: '0' is no whole number from 1 to 256",
-        ),
-        (
-            &["--front", "x"],
-            "--front: 'x' is no front, there are: pool, tiny-http",
-        ),
-        (
-            &["--listen", "8080"],
-            "--listen: '8080' is no address, HOST:PORT is required",
-        ),
-        (
-            &["--listen", "a:70000"],
-            "--listen: 'a:70000' is no address, HOST:PORT is required",
-        ),
-        (
-            &["--operator", "8081"],
-            "--operator: '8081' is no address, HOST:PORT is required",
-        ),
-        (
-            &["--stamp", "boot"],
-            "--stamp: 'boot' is none of these: read, kernel",
-        ),
-        (
-            &["--stamp", "kernel", "--front", "tiny-http"],
-            "--stamp: only the pool front has kernel stamps",
-        ),
-        (&["--data", ""], "--data: a directory must have a name"),
-        (&["--window"], "--window: a value is missing: DURATION"),
-        (&["--window=1s", "--window=2s"], "--window: given twice"),
-        (
-            &["--colour", "red"],
-            "--colour: no such flag; tallyd --help lists them",
-        ),
-        (&["-x"], "-x: no such flag; tallyd --help lists them"),
-        (&["frob"], "frob: no such command; tallyd --help says more"),
-        (
-            &["completions"],
-            "tallyd completions: a shell is missing, there are: bash, zsh, fish",
-        ),
-        (
-            &["completions", "csh"],
-            "csh: no completions for it, there are: bash, zsh, fish",
-        ),
-        (&["man", "1"], "1: tallyd man takes no more"),
-    ] {
-        assert_eq!(parsed(arguments, &[]), Err(message.to_owned()));
+fn every_flag_with_a_limit_has_its_row() {
+    let is_limited = |flag: &&Flag| {
+        matches!(
+            flag.takes,
+            Takes::Span(..) | Takes::Sync(..) | Takes::Number(..)
+        )
+    };
+    let limited: Vec<&str> = FLAGS
+        .iter()
+        .filter(is_limited)
+        .map(|flag| flag.name)
+        .collect();
+    assert_eq!(LIMITS.map(|(flag, ..)| flag).to_vec(), limited);
+}
+
+#[test]
+fn every_value_goes_into_the_option_of_its_flag() {
+    type Field = fn(&Options) -> u64;
+    let rows: [(&str, Field); 11] = [
+        ("--window=7s", |it| it.window_ns),
+        ("--retain=70s", |it| it.retain_ns),
+        ("--workers=7", |it| it.workers as u64),
+        ("--connections=700", |it| it.limits.connections_max as u64),
+        ("--head-bytes=700", |it| it.limits.head_bytes_max as u64),
+        ("--headers=7", |it| it.limits.headers_max as u64),
+        ("--body-bytes=7", |it| it.limits.body_bytes_max),
+        ("--head-time=7s", |it| it.limits.head_ns_max),
+        ("--idle-time=7s", |it| it.limits.idle_ns_max),
+        ("--write-time=7s", |it| it.limits.write_ns_max),
+        ("--pass-hits=7", |it| it.limits.pass_hits_max as u64),
+    ];
+    for (argument, _) in rows {
+        let (options, default) = (served(&[argument], &[]), served(&[], &[]));
+        let (flag, value) = argument.split_once('=').expect("a value");
+        let (number, unit) = match value.strip_suffix('s') {
+            Some(seconds) => (seconds, SECOND_NS),
+            None => (value, 1),
+        };
+        let value = number.parse::<u64>().expect("a number") * unit;
+        for (other, field) in rows {
+            // A longer window takes the history with it.
+            let follows = flag == "--window" && other.starts_with("--retain");
+            let expected = match other == argument || follows {
+                true => value,
+                false => field(&default),
+            };
+            assert_eq!(field(&options), expected, "{argument}, seen at {other}");
+        }
     }
-    let wrong = parsed(&[], &[("TALLYD_SYNC", "1us")]);
-    let message = "TALLYD_SYNC: 1us is too short, at least 1ms is required";
-    assert_eq!(wrong, Err(message.to_owned()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! see nothing of the tools, and every tally stays exact.
 
 use crate::support::client::{Client, GET, hit};
+use crate::support::ended::Ended;
 use crate::support::server::Server;
 use crate::written::{write, written};
 use crate::{command, noted, ran, run, run_on};
@@ -158,7 +159,7 @@ fn every_format_of_a_dump_holds_the_same_hits() {
         .collect();
     assert_eq!(dump("json"), json);
     let raw = command(&["dump", "--format", "raw", &written.shown()]);
-    let raw = { raw }.output().expect("it runs").stdout;
+    let raw = { raw }.ended().stdout;
     let (words, rest) = raw.as_chunks::<8>();
     let words = words.iter().map(|word| i64::from_be_bytes(*word));
     assert_eq!(
@@ -203,13 +204,12 @@ fn hits_of_an_earlier_boot_are_counted_as_estimated_and_dumped_as_recorded() {
     assert_eq!(count(written.path(), &["--from", &from, "--to", &to]), 9);
     let ran = run_on(written.path(), &["count", "--window", "366days"]);
     assert_eq!((ran.code, &*ran.out), (Some(0), "10\n"));
-    assert!(
-        ran.err.contains(
-            "estimated: 31622400s reach back to hits that are damaged, or that another boot"
-        ),
-        "{}",
-        ran.err
+    let shown = written.shown();
+    let warning = format!(
+        " warn: {shown}: estimated: 31622400s reach back to hits that are damaged, or that another boot \
+         or machine placed by its wall clock\n"
     );
+    assert!(ran.err.ends_with(&warning), "{}", ran.err);
 }
 
 #[test]
@@ -218,22 +218,31 @@ fn what_is_no_longer_kept_is_an_error_and_never_a_smaller_number() {
     fs::remove_file(written.segment(0)).expect("a segment");
     let shown = written.shown();
     for tool in ["count", "plot"] {
+        let asked_ns = SystemClock.wall_ns() - 60 * SECOND_NS.cast_signed();
         let said = run_on(written.path(), &[tool, "--window", "60s"]).complaint(1);
         let kept = instant(written.walls_ns[5]);
-        let begin = format!("tallyd: {shown}: hits up to {kept} are no longer kept, those after ");
-        assert!(said.starts_with(&begin), "{said}");
+        let (_, asked) = said.split_once("those after ").expect("an instant");
+        let asked = asked.split(' ').next().expect("an instant");
+        assert!(asked >= &*instant(asked_ns), "{said}");
+        let cause =
+            format!("hits up to {kept} are no longer kept, those after {asked} were asked for");
+        assert_eq!(said, format!("tallyd: {shown}: {cause}\n"));
     }
     let (before, kept) = (
         instant(written.walls_ns[5] - 1),
         instant(written.walls_ns[5]),
     );
-    run_on(written.path(), &["count", "--from", &before]).complaint(1);
+    let said = run_on(written.path(), &["count", "--from", &before]).complaint(1);
+    let cause =
+        format!("hits up to {kept} are no longer kept, those after {before} were asked for");
+    assert_eq!(said, format!("tallyd: {shown}: {cause}\n"));
     assert_eq!(count(written.path(), &["--from", &kept]), 9);
     let dumped = run_on(written.path(), &["dump"]).printed();
     assert_eq!(dumped.lines().count(), 10, "a dump is of what is kept");
     let dumped = run_on(written.path(), &["dump", "--from", &before]);
     assert_eq!((dumped.code, dumped.out.lines().count()), (Some(0), 10));
-    assert!(dumped.err.contains("of the hits after"), "{}", dumped.err);
+    let warning = format!(" warn: {shown}: of the hits after {before} not all are kept\n");
+    assert!(dumped.err.ends_with(&warning), "{}", dumped.err);
     let text = run_on(written.path(), &["verify"]).printed();
     assert_eq!(
         text,
@@ -341,8 +350,7 @@ fn tools_beside_a_server_under_load_are_exact_and_leave_the_tallies_alone() {
 
 /// The sequence numbers and instants of a dump, as long as it knows of no hits that it had to skip.
 fn dumped(shown: &str) -> Vec<(u64, String)> {
-    let output = command(&["dump", "--format", "csv", shown]).output();
-    let ran = ran(&output.expect("it runs"));
+    let ran = ran(&command(&["dump", "--format", "csv", shown]).ended());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let hits = ran.out.lines().skip(1).map(|line| {
         let (sequence, rest) = line

@@ -118,7 +118,9 @@ fn the_places_of_what_is_lost_still_count_and_the_server_agrees() {
         // What the server has set aside is reported as long as it lies there.
         let after = run_on(written.path(), &["verify"]);
         assert_eq!(
-            after.out.contains("set aside by an earlier start"),
+            after
+                .out
+                .contains(".seg.aside: set aside by an earlier start\n"),
             what.ends_with("header"),
             "{what}: {after:?}"
         );
@@ -127,8 +129,9 @@ fn the_places_of_what_is_lost_still_count_and_the_server_agrees() {
 
 #[test]
 fn a_damaged_record_is_dumped_with_its_earlier_neighbours_instant() {
-    let written = written(2, 4);
+    let written = written(3, 4);
     written.harm(0, |bytes| bytes[HEADER_BYTES + 8 * 2 + 3] ^= 0x10);
+    written.harm(1, |bytes| bytes[HEADER_BYTES + 8 + 3] ^= 0x10);
     let ran = run_on(written.path(), &["dump"]);
     let lines: Vec<&str> = ran.out.lines().collect();
     let neighbour = instant(written.walls_ns[1]);
@@ -136,15 +139,16 @@ fn a_damaged_record_is_dumped_with_its_earlier_neighbours_instant() {
         lines[1..4],
         [&neighbour, &neighbour, &instant(written.walls_ns[3])]
     );
-    let said = format!(
-        "{}: record 2 at byte 80: check failed; it keeps its place",
-        written.segment(0).display()
-    );
-    assert!(
-        ran.err.contains(&said) && ran.err.lines().count() == 1,
-        "{}",
-        ran.err
-    );
+    let said: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(said.len(), 2, "one line for each segment: {}", ran.err);
+    for (line, (segment, place)) in said
+        .iter()
+        .zip([(0, "record 2 at byte 80"), (1, "record 1 at byte 72")])
+    {
+        let file = written.segment(segment).display().to_string();
+        let finding = format!(" warn: {file}: {place}: check failed; it keeps its place");
+        assert!(line.ends_with(&finding), "{line}");
+    }
     assert_eq!(ran.code, Some(0));
 }
 
@@ -192,6 +196,48 @@ fn a_report_is_bounded_and_says_how_many_more() {
         format!("{}: and 1900 more faults", written.shown())
     );
     assert_eq!(count(&written), 4000);
+}
+
+#[test]
+fn a_span_that_ends_at_a_damaged_record_is_counted_with_a_warning() {
+    let written = written(1, 9);
+    written.harm(0, |bytes| bytes[HEADER_BYTES + 8 * 4 + 3] ^= 0x10);
+    let warning = format!(
+        " warn: {}: estimated: a damaged record lies next to an end of the span\n",
+        written.segment(0).display()
+    );
+    for (from, to, count, is_estimated) in [(0, 2, "2\n", false), (0, 4, "4\n", true)] {
+        let [from, to] = [from, to].map(|index| instant(written.walls_ns[index]));
+        let ran = run_on(written.path(), &["count", "--from", &from, "--to", &to]);
+        assert_eq!((ran.code, &*ran.out), (Some(0), count), "{ran:?}");
+        assert_eq!(
+            ran.err.matches(&warning).count() == 1,
+            is_estimated,
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn warnings_of_a_damaged_directory_are_bounded_and_say_how_many_more() {
+    let written = written(15, 4);
+    for segment in 1..13 {
+        written.harm(segment, |bytes| bytes[16..64].fill(0xa5));
+    }
+    for tool in ["count", "dump", "plot"] {
+        let ran = run_on(written.path(), &[tool]);
+        let findings = ran.err.lines().filter(|line| !line.contains("estimated"));
+        let findings: Vec<&str> = findings.collect();
+        assert_eq!(
+            (ran.code, findings.len()),
+            (Some(0), 11),
+            "{tool}: {}",
+            ran.err
+        );
+        let of = written.shown();
+        let more = format!(" warn: {of}: 3 more findings; tallyd verify lists them");
+        assert!(findings[10].ends_with(&more), "{tool}: {}", ran.err);
+    }
 }
 
 #[test]

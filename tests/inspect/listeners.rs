@@ -4,6 +4,7 @@
 //! tested: a mistaken address is an error that names it, and adds no hit.
 
 use crate::support::client::{Client, hit};
+use crate::support::ended::Ended;
 use crate::support::server::Server;
 use crate::written::written;
 use crate::{command, ran, run};
@@ -152,7 +153,7 @@ fn the_default_window_of_a_url_is_that_of_its_server() {
     // What the environment says goes before the server's own.
     let mut asked = command(&["count", &url]);
     asked.env("TALLYD_WINDOW", "1h");
-    let said = ran(&asked.output().expect("it runs")).complaint(1);
+    let said = ran(&asked.ended()).complaint(1);
     assert!(said.contains("window: 3600s is longer"), "{said}");
     server.stop();
 }

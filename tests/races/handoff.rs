@@ -5,6 +5,8 @@
 //! length may be over at once. Must not know what is sent.
 
 pub use shuttle::sync::Arc;
+pub use shuttle::sync::atomic::{AtomicBool, Ordering};
+
 use shuttle::sync::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -187,12 +189,8 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let dropped = {
-            let mut state = self.0.state.lock().expect("no panic");
-            state.has_receiver = false;
-            std::mem::take(&mut state.waiting)
-        };
+        // As in crossbeam's bounded channel, what waits stays until its senders are gone too.
+        self.0.state.lock().expect("no panic").has_receiver = false;
         self.0.changed.notify_all();
-        drop(dropped);
     }
 }

@@ -12,6 +12,7 @@
 pub mod boots;
 pub mod client;
 pub mod disk;
+pub mod ended;
 pub mod fault;
 pub mod ledger;
 pub mod ones;
@@ -19,3 +20,4 @@ pub mod rig;
 pub mod seed;
 pub mod server;
 pub mod talking;
+pub mod terminal;

@@ -6,24 +6,26 @@
 //!
 //! Must not know what is tested. Invariant: no process outlives the value that started it.
 
+use super::ended::Ended;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tallyd::stamp::Stamp;
 
 /// The binary under test.
 pub const TALLYD: &str = env!("CARGO_BIN_EXE_tallyd");
-/// How long a process may take to end before the test fails.
+/// How long a server may take to start or to end before the test fails.
 const END: Duration = Duration::from_secs(30);
 
 /// A server that runs.
 pub struct Server {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// What it prints on standard output, line by line.
+    printed: Receiver<String>,
     /// What it says on standard error, line by line.
     lines: Receiver<String>,
     /// Those that have been heard.
@@ -69,25 +71,25 @@ impl Server {
             .expect("the server starts");
         // Whoever holds the other end of its standard error may wait for it to be closed.
         drop(command);
-        let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
-        let (line, lines) = channel();
-        if let Some(stderr) = child.stderr.take() {
-            std::thread::spawn(move || {
-                for said in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    // A test that has ended listens no more.
-                    let _unheard = line.send(said + "\n");
-                }
-            });
-        }
-        let mut start_line = String::new();
-        stdout
-            .read_line(&mut start_line)
-            .expect("its output can be read");
+        let printed = lines_of(child.stdout.take().expect("its output"));
+        let lines = child.stderr.take().map_or_else(|| channel().1, lines_of);
+        let start_line = match printed.recv_timeout(END) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => String::new(),
+            Err(RecvTimeoutError::Timeout) => {
+                let _ended = child.kill();
+                let said: String = lines.iter().collect();
+                panic!("no start line within {END:?}, said {said:?}");
+            }
+        };
         let address = start_line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split(',').next())
             .and_then(|address| address.parse().ok());
         let Some(address) = address else {
+            if !start_line.is_empty() {
+                let _ended = child.kill();
+            }
             let status = child.wait();
             let said: String = lines.iter().collect();
             panic!("no server: {status:?}, printed {start_line:?}, said {said:?}");
@@ -99,7 +101,7 @@ impl Server {
             .map(|address| address.parse().expect("an address"));
         Self {
             child,
-            stdout,
+            printed,
             lines,
             said: String::new(),
             address,
@@ -116,6 +118,27 @@ impl Server {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    /// Stops all of its threads, as they are, until it gets CONT.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_pid());
+        let is_held = || {
+            std::fs::read_dir(&tasks).expect("its threads").all(|task| {
+                // A thread that has ended meanwhile stands still too.
+                let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+                stat.map_or(true, |stat| {
+                    let state = stat.rsplit_once(") ");
+                    state.is_some_and(|(_, state)| state.starts_with('T'))
+                })
+            })
+        };
+        let began = Instant::now();
+        while !is_held() {
+            assert!(began.elapsed() < END, "it does not stand still");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until it says a line with `text` in it.
@@ -162,10 +185,7 @@ impl Server {
             assert!(began.elapsed() < END, "still running");
             std::thread::yield_now();
         };
-        let mut rest = String::new();
-        self.stdout
-            .read_to_string(&mut rest)
-            .expect("its output can be read");
+        let rest: String = self.printed.iter().collect();
         assert_eq!(rest, "", "one line at start is all it prints");
         self.said.extend(self.lines.iter());
         (status, std::mem::take(&mut self.said))
@@ -180,13 +200,24 @@ impl Drop for Server {
     }
 }
 
+/// The lines that come of `pipe`, each with its end.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (line, lines) = channel();
+    std::thread::spawn(move || {
+        for said in BufReader::new(pipe).lines().map_while(Result::ok) {
+            // A test that has ended listens no more.
+            let _unheard = line.send(said + "\n");
+        }
+    });
+    lines
+}
+
 /// Stamps of all hits in the journal in `data`, oldest first, as its own tool dumps them.
 pub fn stamps(data: &Path) -> Vec<Stamp> {
     let output = Command::new(TALLYD)
         .args(["dump", "--format", "csv"])
         .arg(data)
-        .output()
-        .expect("a dump");
+        .ended();
     let text = String::from_utf8(output.stdout).expect("text");
     let stamp_of = |line: &str| line.rsplit(',').next().and_then(|ns| ns.parse().ok());
     text.lines()
