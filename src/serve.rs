@@ -259,8 +259,9 @@ fn log_findings(findings: &[String]) {
     }
 }
 
-/// The one place where anything waits for the device while hits are served.
-fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
+/// Runs sync jobs until no more can come, and sends each outcome to the funnel: the one place where anything
+/// waits for the device while hits are served.
+pub fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     for job in jobs {
         let covers = job.covers();
         // The funnel waits for an answer to every job, whatever becomes of it.
