@@ -22,7 +22,7 @@ use tallyd::front::gauges::{Gauges, Side};
 use tallyd::front::pool::limits::Limits;
 use tallyd::front::{Front, Kind, Plan, Stamping, start};
 use tallyd::funnel::{Funnel, Settings};
-use tallyd::hit::{Answer as Told, Ask, Inlet, Message, Status, Verdict, channel};
+use tallyd::hit::{Answer as Told, Ask, Inlet, Line, Message, Status, Verdict, channel};
 use tallyd::journal::SyncPolicy;
 use tallyd::lives::Gaps;
 use tallyd::operator::{Facts, Operator};
@@ -182,10 +182,17 @@ impl Embedded {
 
     /// Hits with these stamps, in one batch, past the sockets.
     pub fn batch(&self, stamps: &[Stamp]) -> Verdict {
+        let mut line = self.send(stamps);
+        line.wait().expect("a funnel").verdict()
+    }
+
+    /// The same without waiting for the answer.
+    pub fn send(&self, stamps: &[Stamp]) -> Line {
         let mut line = self.inlet.line();
         let batch = line.next_batch().expect("a batch");
         stamps.iter().for_each(|&stamp| batch.push(stamp));
-        line.exchange().expect("a funnel").verdict()
+        line.send().expect("a funnel");
+        line
     }
 
     /// What the admin listener answers to a connection of its own.
