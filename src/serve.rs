@@ -259,8 +259,7 @@ fn log_findings(findings: &[String]) {
     }
 }
 
-/// Runs sync jobs until no more can come, and sends each outcome to the funnel: the one place where anything
-/// waits for the device while hits are served.
+/// The one place where anything waits for the device while hits are served.
 pub fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     for job in jobs {
         let covers = job.covers();
