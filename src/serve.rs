@@ -289,7 +289,7 @@ fn doubts(
 }
 
 /// The one place where anything waits for the device while hits are served.
-fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
+pub fn run_syncs<D: Disk>(jobs: &Receiver<SyncJob<D>>, inlet: &Inlet) {
     for job in jobs {
         let covers = job.covers();
         let outcome = outcome(|| job.run());

@@ -431,11 +431,11 @@ fn where_no_descriptor_can_be_had_accepting_goes_on_when_one_is_free() {
     last.send(HEAD_BEGIN).expect("half a head");
     lower_descriptors(server.pid());
     let mut waiting = crowd(server.address, 2, GET);
-    server.hear("cannot accept connections");
+    server.hear(" error: cannot accept connections: ");
     drop(busy.pop_back());
     let answer = waiting[0].receive(false).expect("an answer");
     assert_eq!(answer.tally(), 2);
-    server.hear("accepting connections again");
+    server.hear(" info: accepting connections again");
     assert_eq!(waiting[1].receive(false).expect("an answer").tally(), 3);
     server.stop();
 }

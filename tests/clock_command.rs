@@ -302,7 +302,10 @@ fn a_journal_and_what_other_runs_have_left_stay_as_they_are() {
     let said = String::from_utf8(output.stderr).expect("text");
     for name in ["tallyd-clock-1", "tallyd-clock-notes"] {
         assert!(
-            said.contains(&format!("\"{name}\" is of another run")),
+            said.contains(&format!(
+                " warn: {}: \"{name}\" is of another run; remove it if that has ended\n",
+                data.path().display()
+            )),
             "{said}"
         );
     }

@@ -1,12 +1,15 @@
 //! What the funnel tells of itself: how things stand, what it has measured and what it writes to the log.
 //!
 //! Owns the figures, each brought about once or twice and then read; that the server shows them is a
-//! matter of `tests/metrics.rs`.
+//! matter of `tests/metrics.rs`. Every line of the log has its row in `meters/lines.rs`.
 //!
 //! Must not know how they are kept. Invariant tested: every figure of a status is exact for its instant, and
 //! one line in the log says when something goes wrong, one when it is over.
 
 mod support;
+
+#[path = "meters/lines.rs"]
+mod lines;
 
 use std::cell::RefCell;
 use support::disk::SimDisk;
@@ -32,7 +35,7 @@ fn small(policy: SyncPolicy) -> Settings {
 }
 
 thread_local! {
-    static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static SAID: RefCell<Vec<(log::Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Keeps what a thread says, for the test that runs on it.
@@ -44,7 +47,7 @@ impl log::Log for Listener {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        SAID.with_borrow_mut(|said| said.push(record.args().to_string()));
+        SAID.with_borrow_mut(|said| said.push((record.level(), record.args().to_string())));
     }
 
     fn flush(&self) {}
@@ -58,7 +61,7 @@ fn listen() {
 
 /// What was said since the last time.
 fn said() -> Vec<String> {
-    SAID.take()
+    SAID.take().into_iter().map(|(_, line)| line).collect()
 }
 
 #[test]

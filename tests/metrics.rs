@@ -1,13 +1,18 @@
 //! The page of metrics as Prometheus reads it: names with their kinds, values that add up.
 //!
 //! Owns the rules of the text format that hold for every name: help and kind once and before the values,
-//! counters that end in `_total`, histograms whose buckets rise to their count. That promtool has no more to
-//! say is shown by `scripts/metrics`.
+//! counters that end in `_total`, histograms whose buckets rise to their count. What changes each sample is in
+//! `metrics/table.rs`, and what changes those of the process is below. That promtool has no more to say is
+//! shown by `scripts/metrics`.
 //!
 //! Must not know how the page is made. Invariant: a line that no rule is about fails the test.
 
 mod support;
 
+#[path = "metrics/table.rs"]
+mod table;
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +23,10 @@ use support::server::Server;
 type Metrics = BTreeMap<String, (String, Vec<(String, f64)>)>;
 
 fn scrape(operator: SocketAddr) -> Metrics {
-    let mut client = Client::connect(operator).expect("the operator's listener");
+    scrape_on(&mut Client::connect(operator).expect("the operator's listener"))
+}
+
+fn scrape_on(client: &mut Client) -> Metrics {
     let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let answer = client.ask(request).expect("an answer");
     assert_eq!(answer.status, 200);
@@ -161,6 +169,109 @@ fn a_page_says_of_which_instant_it_is() {
     assert!(
         (began_s + uptime_s - at_s).abs() < 1e-5,
         "{began_s} {uptime_s} {at_s}"
+    );
+    server.stop();
+}
+
+/// The numbers in one of the kernel's files about a process, behind its name where that comes first.
+fn of_process(server: &Server, file: &str) -> Vec<f64> {
+    let path = format!("/proc/{}/{file}", server.pid().as_raw_nonzero());
+    let text = std::fs::read_to_string(path).expect("the process runs");
+    let numbers = text.rsplit_once(") ").map_or(&*text, |(_, rest)| rest);
+    let words = numbers.split_whitespace();
+    words.map(|word| word.parse().unwrap_or(0.0)).collect()
+}
+
+/// Seconds of the processor that a process has taken.
+fn cpu_s(server: &Server) -> f64 {
+    let stat = of_process(server, "stat");
+    (stat[11] + stat[12]) / rustix::param::clock_ticks_per_second() as f64
+}
+
+fn descriptors(server: &Server) -> f64 {
+    let path = format!("/proc/{}/fd", server.pid().as_raw_nonzero());
+    std::fs::read_dir(path).expect("the process runs").count() as f64
+}
+
+#[test]
+fn figures_of_the_process_are_those_of_the_kernel() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path(), &["--operator", "127.0.0.1:0"]);
+    let operator = server.operator.expect("an operator's listener");
+    let mut client = Client::connect(operator).expect("an operator's listener");
+    let mut scrape = || scrape_on(&mut client);
+    let page_bytes = rustix::param::page_size() as f64;
+    let mut checked = vec!["process_start_time_seconds"];
+
+    // One more for each connection that is kept.
+    let before = value(&scrape(), "process_open_fds");
+    let mut kept = [(); 3].map(|()| Client::connect(server.address).expect("it listens"));
+    for client in &mut kept {
+        client.hit().expect("an answer");
+    }
+    let (found, after) = (descriptors(&server), value(&scrape(), "process_open_fds"));
+    assert!(
+        (after - before - 3.0).abs() <= 1.0,
+        "{before}, then {after}"
+    );
+    assert!(
+        (after - found).abs() <= 1.0,
+        "{after}, the kernel says {found}"
+    );
+    checked.push("process_open_fds");
+
+    let limit = prlimit(
+        Some(server.pid()),
+        Resource::Nofile,
+        getrlimit(Resource::Nofile),
+    );
+    let lowered = Rlimit {
+        current: Some(777),
+        ..limit.expect("its limit")
+    };
+    prlimit(Some(server.pid()), Resource::Nofile, lowered).expect("it can be lowered");
+    assert_eq!(value(&scrape(), "process_max_fds"), 777.0);
+    checked.push("process_max_fds");
+
+    let metrics = scrape();
+    let memory = of_process(&server, "statm");
+    for (name, pages) in [
+        ("process_virtual_memory_bytes", memory[0]),
+        ("process_resident_memory_bytes", memory[1]),
+    ] {
+        let (found, expected) = (value(&metrics, name), pages * page_bytes);
+        assert!(
+            (found - expected).abs() <= 1e6,
+            "{name} {found}, the kernel says {expected}"
+        );
+        checked.push(name);
+    }
+
+    // Enough work that the kernel's ticks show it.
+    for sent in 0.. {
+        assert!(sent < 100_000, "hits take no time of the processor");
+        if cpu_s(&server) >= 0.1 {
+            break;
+        }
+        hit(server.address);
+    }
+    let before = cpu_s(&server);
+    let found = value(&scrape(), "process_cpu_seconds_total");
+    let after = cpu_s(&server);
+    assert!(
+        before - 0.05 <= found && found <= after + 0.05,
+        "{before} {found} {after}"
+    );
+    checked.push("process_cpu_seconds_total");
+
+    checked.sort_unstable();
+    let shown: Vec<&String> = metrics
+        .keys()
+        .filter(|name| name.starts_with("process_"))
+        .collect();
+    assert_eq!(
+        shown, checked,
+        "left: what is shown; right: what this test checks"
     );
     server.stop();
 }

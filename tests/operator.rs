@@ -1,12 +1,16 @@
 //! What an operator is told, and that it never counts, whichever front takes the hits.
 //!
 //! Owns the operator's listener as a client sees it: each page as text and as JSON against what was sent,
-//! the refusals, and what holds while hits come in, the disk refuses and the server ends. Parameters at
-//! their limits are tried in `src/operator/question/tests.rs`.
+//! the refusals, and what holds while hits come in, the disk refuses and the server ends. What every path
+//! answers in every state of the server is in `operator/states.rs`; parameters at their limits are tried in
+//! `src/operator/question/tests.rs`.
 //!
 //! Must not know how pages are made. Invariant: whatever is asked, the next tally is one more than the last.
 
 mod support;
+
+#[path = "operator/states.rs"]
+mod states;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};

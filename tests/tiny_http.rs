@@ -38,7 +38,7 @@ fn accepts_again_after(spare: u64) {
         "old connections are served meanwhile"
     );
 
-    server.hear("oo many open files");
+    server.hear(" error: cannot accept connections: too many open files");
     let given_back = Rlimit {
         current: Some(4096),
         maximum: before.maximum.and(Some(4096)),
@@ -49,7 +49,7 @@ fn accepts_again_after(spare: u64) {
     assert_eq!(new.hit().expect("a new connection is served"), 3);
     assert_eq!(old.hit().expect("an old connection is served"), 4);
     assert_eq!(new.hit().expect("a new connection is served"), 5);
-    server.hear("accepting connections again");
+    server.hear(" info: accepting connections again");
     server.stop();
 }
 

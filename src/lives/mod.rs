@@ -66,6 +66,8 @@ pub struct Lives {
     file: Result<ListFile, String>,
     /// Whether the file is not the one that a server has written.
     is_copy: bool,
+    /// Whether a failure to write it was logged.
+    is_reported: bool,
 }
 
 /// A time when no server ran.
@@ -108,6 +110,7 @@ impl Lives {
             list: Vec::new(),
             file,
             is_copy: false,
+            is_reported: false,
         };
         let corrupt = match lives.file.as_ref().map(ListFile::read) {
             Ok(Ok(None)) | Err(_) => None,
@@ -264,11 +267,13 @@ impl Lives {
         gaps
     }
 
-    /// Writes the list to the device. That it succeeds is no promise: a failure is logged.
-    pub fn write(&self) {
+    /// Writes the list to the device. That it succeeds is no promise: the first failure is logged.
+    pub fn write(&mut self) {
         let written = self.file.as_ref().map_err(Clone::clone);
         let written = written.and_then(|file| file.replace(|birth_ns| text(&self.list, birth_ns)));
-        if let Err(cause) = written {
+        if let Err(cause) = written
+            && !std::mem::replace(&mut self.is_reported, true)
+        {
             log::warn!("{cause}; it will not be known that this server ran");
         }
     }

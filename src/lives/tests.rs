@@ -160,7 +160,7 @@ fn copied_file_is_noticed_also_when_it_is_written_over_the_old_one() {
 fn no_file_however_corrupt_keeps_a_life_from_beginning() {
     let data = tempfile::tempdir().expect("a directory");
     let file = data.path().join("lives");
-    let (lives, _) = begun(data.path(), TODAY, anchor(100, 5_100), 5);
+    let (mut lives, _) = begun(data.path(), TODAY, anchor(100, 5_100), 5);
     let sound = fs::read(&file).expect("a file");
     let broken = |make: &dyn Fn()| {
         make();

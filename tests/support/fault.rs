@@ -10,6 +10,7 @@
 use super::seed::Chance;
 use std::io;
 use std::panic::resume_unwind;
+use tallyd::clock::HandClock;
 
 pub const EPERM: i32 = 1;
 pub const EINTR: i32 = 4;
@@ -19,6 +20,8 @@ pub const EMFILE: i32 = 24;
 pub const ENOSPC: i32 = 28;
 pub const EROFS: i32 = 30;
 pub const EOPNOTSUPP: i32 = 95;
+/// No error of the kernel: the call panics.
+pub const PANIC: i32 = -1;
 
 /// One operation of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub struct Faults {
     kept: u64,
     /// Calls so far, by operation.
     calls: [u64; OPS],
+    /// The operation that takes time, how many nanoseconds, and on which clock.
+    slow: Option<(Op, u64, HandClock)>,
 }
 
 impl Default for Faults {
@@ -79,6 +84,7 @@ impl Default for Faults {
             failures: 0,
             kept: 0,
             calls: [0; OPS],
+            slow: None,
         }
     }
 }
@@ -121,8 +127,14 @@ impl Faults {
         self.chance = Chance::new(seed);
     }
 
-    /// Nothing fails any more.
+    /// From now on each call of `op` takes `span_ns` on `clock`.
+    pub fn slow(&mut self, op: Op, span_ns: u64, clock: &HandClock) {
+        self.slow = Some((op, span_ns, clock.clone()));
+    }
+
+    /// Nothing fails any more, and nothing takes time.
     pub fn heal(&mut self) {
+        self.slow = None;
         self.faults.clear();
         self.room_bytes = None;
         self.short = false;
@@ -166,6 +178,9 @@ impl Faults {
             None => {}
         }
         self.calls[op as usize] += 1;
+        if let Some((_, span_ns, clock)) = self.slow.as_ref().filter(|(slow, ..)| *slow == op) {
+            clock.advance(*span_ns);
+        }
         let mut met = None;
         for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
             if fault.spared > 0 {
@@ -176,6 +191,9 @@ impl Faults {
             }
         }
         self.faults.retain(|fault| fault.times > 0);
+        if met == Some(PANIC) {
+            resume_unwind(Box::new(Death));
+        }
         let invisible = met == Some(EINTR) && matches!(op, Op::Read | Op::Write);
         if met.is_some() && !invisible {
             self.failures += 1;

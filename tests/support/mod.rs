@@ -13,6 +13,7 @@ pub mod boots;
 pub mod client;
 pub mod disk;
 pub mod ended;
+pub mod embedded;
 pub mod fault;
 pub mod ledger;
 pub mod ones;
