@@ -12,8 +12,8 @@
 pub mod boots;
 pub mod client;
 pub mod disk;
-pub mod ended;
 pub mod embedded;
+pub mod ended;
 pub mod fault;
 pub mod ledger;
 pub mod ones;
