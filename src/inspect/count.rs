@@ -39,7 +39,7 @@ pub fn run(sources: &[Source], span: Span) -> Result<()> {
         out.line(&only.count.to_string());
         return out.flush();
     }
-    check_distinct(sources)?;
+    check_distinct(sources, &counted)?;
     if span == Span::Default {
         check_windows(&counted)?;
     }
@@ -62,30 +62,25 @@ struct Counted {
 }
 
 /// Asserts that no source is named twice: its hits would count twice.
-fn check_distinct(sources: &[Source]) -> Result<()> {
-    let named = |source: &Source| match source {
-        Source::Directory(directory) => directory.display().to_string(),
-        Source::Url(address) => remote::shown(address),
-    };
-    // What cannot be looked at is an error of its own when it is counted.
-    let id = |source: &Source| match source {
-        Source::Directory(directory) => {
-            let found = rustix::fs::stat(directory).ok()?;
-            Some(format!("{} {}", found.st_dev, found.st_ino))
-        }
-        Source::Url(address) => Some(address.to_ascii_lowercase()),
-    };
-    let ids: Vec<_> = sources.iter().map(id).collect();
+fn check_distinct(sources: &[Source], counted: &[Counted]) -> Result<()> {
     for (index, source) in sources.iter().enumerate() {
-        let first = ids[..index]
-            .iter()
-            .position(|other| other.is_some() && *other == ids[index]);
-        if let Some(first) = first {
+        let is_same = |other: &Source| match (other, source) {
+            (Source::Url(other), Source::Url(address)) => other == address,
+            // What is gone meanwhile is no other's.
+            (Source::Directory(other), Source::Directory(directory)) => {
+                let [other, own] = [other, directory].map(|path| rustix::fs::stat(path).ok());
+                other
+                    .zip(own)
+                    .is_some_and(|(it, own)| (it.st_dev, it.st_ino) == (own.st_dev, own.st_ino))
+            }
+            _ => false,
+        };
+        if let Some(first) = sources[..index].iter().position(is_same) {
             let cause = format!(
                 "the same journal as {}, its hits would count twice",
-                named(&sources[first])
+                counted[first].of
             );
-            return Err(Error::found(named(source), cause));
+            return Err(Error::found(&*counted[index].of, cause));
         }
     }
     Ok(())
