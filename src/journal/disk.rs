@@ -243,6 +243,18 @@ fn lock(directory: &Path, shown: &str) -> Result<File> {
 /// Creates `directory` and what is missing above it, and forces the new names to the device: a
 /// synced record is worth nothing in a directory that a power cut takes away.
 fn create_lasting(directory: &Path) -> io::Result<()> {
+    let missing: Vec<_> = missing(directory).collect();
+    let created = create_all(directory);
+    if created.is_err() {
+        // The innermost first. What was not created, or is not empty, stays as it is.
+        for made in missing {
+            let _not_ours = fs::remove_dir(made);
+        }
+    }
+    created
+}
+
+fn create_all(directory: &Path) -> io::Result<()> {
     let gaining = gaining(directory);
     if let Some(above) = directory.parent() {
         fs::create_dir_all(above)?;
@@ -260,13 +272,14 @@ fn create_lasting(directory: &Path) -> io::Result<()> {
     })
 }
 
+/// `directory` and what is missing above it, the innermost first.
+fn missing(directory: &Path) -> impl Iterator<Item = &Path> {
+    directory.ancestors().take_while(|above| !above.exists())
+}
+
 /// Where names are new when `directory` is created with what is missing above it.
 fn gaining(directory: &Path) -> Vec<&Path> {
-    directory
-        .ancestors()
-        .take_while(|above| !above.exists())
-        .filter_map(named)
-        .collect()
+    missing(directory).filter_map(named).collect()
 }
 
 impl Disk for RealDisk {

@@ -23,6 +23,24 @@ fn names_are_new_above_all_that_is_missing() {
 }
 
 #[test]
+fn failed_creation_leaves_no_directory_behind() {
+    let root = root();
+    let too_long = "x".repeat(300);
+    for directory in [
+        root.path().join("a/b").join(&too_long),
+        root.path().join("a").join(&too_long).join("c"),
+    ] {
+        let error = create_lasting(&directory).expect_err("a name that is too long");
+        assert_eq!(error.kind(), ErrorKind::InvalidFilename);
+        assert_eq!(list(root.path()).expect("files"), []);
+    }
+    // What was there before stays.
+    fs::create_dir(root.path().join("a")).expect("a directory");
+    create_lasting(&root.path().join("a/b").join(&too_long)).expect_err("a name that is too long");
+    assert_eq!(list(&root.path().join("a")).expect("files"), []);
+}
+
+#[test]
 fn what_is_gone_is_nothing_and_what_fails_is_an_error() {
     let failed = |kind: ErrorKind| unless_gone::<u8>(Err(kind.into()));
     assert_eq!(failed(ErrorKind::NotFound).ok(), Some(None));
