@@ -28,7 +28,7 @@ use tallyd::stamp::{MILLISECOND_NS, SECOND_NS};
 
 /// How long an answer may take that is given as soon as there is a place. Without one it takes as long as
 /// the limits below allow.
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(25);
 /// Limits of time that no test reaches.
 const PATIENT: [&str; 6] = [
     "--head-time",
