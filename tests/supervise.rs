@@ -94,9 +94,9 @@ fn sockets_are_what_their_names_say_whatever_their_order_and_each_front_serves_t
     let data = tempfile::tempdir().expect("a directory");
     let (hits, hits_address) = bound();
     let (operator, operator_address) = bound();
-    let _passed = (pass(operator, 300), pass(hits, 301));
+    let _passed = (pass(operator, 210), pass(hits, 211));
     for (tally, front) in [(1, "pool"), (2, "tiny-http")] {
-        let mut command = command(data.path(), 300, 2, "operator:hits");
+        let mut command = command(data.path(), 210, 2, "operator:hits");
         command.args(["--front", front]);
         let server = Server::spawn(command);
         let places = (server.address, server.operator);
@@ -131,17 +131,17 @@ fn a_socket_of_no_use_ends_the_start_and_is_named() {
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let (listener, address) = bound();
     let connected = std::net::TcpStream::connect(address).expect("a connection");
-    let _passed = (pass(udp, 400), pass(connected, 401), pass(listener, 402));
+    let _passed = (pass(udp, 220), pass(connected, 221), pass(listener, 222));
     for (first, names, flags, message) in [
         (
-            400,
+            220,
             "",
             &[][..],
-            "LISTEN_FDS: socket 0: fd 400 is not a valid tcp socket",
+            "LISTEN_FDS: socket 0: fd 220 is not a valid tcp socket",
         ),
-        (401, "", &[], "LISTEN_FDS: socket 0: it does not listen"),
+        (221, "", &[], "LISTEN_FDS: socket 0: it does not listen"),
         (
-            402,
+            222,
             "operator",
             &["--operator", "none"],
             "--operator: none, but a socket for operators was handed over",
