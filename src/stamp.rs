@@ -124,4 +124,37 @@ mod tests {
         assert_eq!(Stamp::MAX.since(Stamp::MIN), u64::MAX);
         assert_eq!(Stamp::from_ns(1).since(Stamp::from_ns(2)), 0);
     }
+
+    #[test]
+    fn stamps_move_by_the_span_and_know_the_distance_and_their_text() {
+        let stamp = Stamp::from_ns(1_000);
+        assert_eq!(stamp.before(300), Stamp::from_ns(700));
+        assert_eq!(stamp.after(300), Stamp::from_ns(1_300));
+        assert_eq!(Stamp::from_ns(1_300).since(stamp), 300);
+        assert_eq!(stamp.since(stamp), 0);
+        assert_eq!(Stamp::from_ns(-42).to_string(), "-42 ns");
+    }
+
+    #[test]
+    fn an_anchor_translates_both_ways_and_saturates() {
+        let anchor = Anchor {
+            at: Stamp::from_ns(1_000),
+            wall_ns: 50_000,
+        };
+        assert_eq!(anchor.wall_at(Stamp::from_ns(1_300)), 50_300);
+        assert_eq!(anchor.wall_at(Stamp::from_ns(400)), 49_400);
+        assert_eq!(anchor.wall_at(Stamp::MAX), i64::MAX);
+        assert_eq!(anchor.stamp_at(50_300), Stamp::from_ns(1_300));
+        assert_eq!(anchor.stamp_at(49_400), Stamp::from_ns(400));
+        assert_eq!(anchor.stamp_at(i64::MIN).ns(), i64::MIN + 1_000);
+    }
+
+    #[test]
+    fn an_unknown_boot_is_told_from_a_known_one_and_from_another_unknown_one() {
+        let unknown = BootId::unknown(0x0102_0304_0506_0708);
+        assert_eq!(&unknown.0, b"\x01\x02\x03\x04\x05\x06\x07\x08unknown\0");
+        assert!(unknown.is_unknown());
+        assert!(!BootId::default().is_unknown());
+        assert_ne!(unknown, BootId::unknown(1));
+    }
 }

@@ -228,4 +228,43 @@ mod tests {
         assert!(Supervisor::at(OsStr::new("vsock:2:1234"), None).is_err());
         Supervisor::default().tell("READY=1");
     }
+
+    #[test]
+    fn a_watchdog_is_served_twice_as_often_as_it_asks_and_not_at_all_below_two_microseconds() {
+        let period = |watchdog_us| {
+            let supervisor = Supervisor::at(OsStr::new("/nowhere"), watchdog_us);
+            supervisor.expect("a path is enough").period()
+        };
+        let cases = [None, Some(0), Some(1), Some(2), Some(3_000_000)];
+        let expected = [
+            None,
+            None,
+            None,
+            Some(Duration::from_micros(1)),
+            Some(Duration::from_millis(1_500)),
+        ];
+        assert_eq!(cases.map(period), expected);
+        assert_eq!(Supervisor::default().period(), None);
+    }
+
+    #[test]
+    fn news_arrive_unchanged_at_a_path_and_at_an_abstract_name() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("notify");
+        let name = format!("@tallyd-news-{}", std::process::id());
+        let by_path = UnixDatagram::bind(&path).expect("a free path");
+        let address = abstract_address(&name.as_bytes()[1..]).expect("a valid name");
+        let by_name = UnixDatagram::bind_addr(&address).expect("a free name");
+        for (place, heard) in [
+            (path.as_os_str(), by_path),
+            (OsStr::new(name.as_str()), by_name),
+        ] {
+            heard.set_nonblocking(true).expect("a socket of ours");
+            let supervisor = Supervisor::at(place, None).expect("a valid place");
+            supervisor.tell("READY=1\nSTATUS=serving");
+            let mut news = [0; 64];
+            let length = heard.recv(&mut news).expect("a datagram is there at once");
+            assert_eq!(&news[..length], b"READY=1\nSTATUS=serving", "{place:?}");
+        }
+    }
 }

@@ -134,4 +134,31 @@ mod tests {
         };
         assert_eq!((of(Side::Hits), of(Side::Operator)), ((1, 2, 1), (1, 1, 0)));
     }
+
+    #[test]
+    fn each_refusal_and_each_question_is_counted_under_its_own_name_alone() {
+        let gauges = Gauges::default();
+        for (place, &refusal) in Refusal::ALL.iter().enumerate() {
+            for _ in 0..=place {
+                gauges.refuse(refusal);
+            }
+        }
+        for _ in 0..3 {
+            gauges.ask();
+        }
+        for _ in 0..5 {
+            gauges.turn_away(Side::Hits);
+        }
+        for _ in 0..7 {
+            gauges.turn_away(Side::Operator);
+        }
+        let refused = Refusal::ALL.map(|refusal| gauges.refused(refusal));
+        let expected: Vec<u64> = (1..=Refusal::ALL.len() as u64).collect();
+        assert_eq!(refused.to_vec(), expected);
+        assert_eq!(gauges.asked(), 3);
+        let surplus = (gauges.surplus(Side::Hits), gauges.surplus(Side::Operator));
+        assert_eq!(surplus, (5, 7));
+        // Operators that are turned away are not among the hits that were refused.
+        assert_eq!(gauges.all_refused(), expected.iter().sum::<u64>() + 5);
+    }
 }
