@@ -72,7 +72,7 @@
 //! | journal/mod | boots, correct, disk, name, read, record, recover, rotate, search, segment, survey, sync, view |
 //! | journal/read | disk, name, search, segment |
 //! | journal/search | disk, segment |
-//! | journal/rotate | disk, name, record, segment |
+//! | journal/rotate | disk, name, segment |
 //! | journal/sync | disk, name, segment |
 //! | journal/recover | boots, disk, name, record, segment, survey |
 //! | journal/survey | disk, name, record, segment |
