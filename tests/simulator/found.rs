@@ -108,8 +108,8 @@ pub fn adopt(
             .take(model.gone)
             .for_each(|must| *must = false);
     }
-    // A record that rotted before its file was recycled cannot be told from a damaged one of the new segment.
-    let most = bounds.most(model) + usize::from(model.damaged);
+    // A stale slot of a recycled file whose bits have flipped cannot be told from a damaged record.
+    let most = bounds.most(model) + model.made_up;
     promise(end <= most, || {
         format!("{most} hits were sent, {end} are found")
     })?;
