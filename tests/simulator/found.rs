@@ -133,7 +133,13 @@ pub fn adopt(
     check_places_in_time(&found, model, &lines)?;
     // Places between what is there and what was refused and could not be removed are told as lost,
     // and so is a header of which a full disk took a part before the process died.
-    let is_unsynced = bounds.left == Left::Synced && end < model.places.len();
+    let mut behind = model.places.iter().skip(end);
+    let is_unsynced = match bounds.left {
+        Left::Written => false,
+        // What a failed sync has given up may leave a torn header.
+        Left::Unmounted => behind.any(|place| place.suspect),
+        Left::Synced => behind.next().is_some(),
+    };
     let is_whole = !model.ghosts && !model.untidy && !bounds.in_turn && !is_unsynced;
     let was_sound = is_whole && !model.damaged && !model.reported;
     let is_sound = was_sound && must[..end].iter().all(|&must| must);
