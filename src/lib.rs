@@ -73,7 +73,7 @@
 //! | journal/look | disk, name, record, segment |
 //! | journal/read | disk, name, search, segment |
 //! | journal/search | disk, segment |
-//! | journal/rotate | disk, name, record, segment |
+//! | journal/rotate | disk, name, segment |
 //! | journal/sync | disk, name, segment |
 //! | journal/recover | boots, disk, name, record, segment, survey |
 //! | journal/survey | disk, name, record, segment |

@@ -120,6 +120,7 @@ impl Walk<'_> {
                 ceiling: mark.sent,
                 now: mark.now,
                 is_even,
+                splits_record: false,
                 later: None,
             };
             let torn = bounds(
@@ -128,7 +129,11 @@ impl Walk<'_> {
                 before,
                 false,
             );
-            for files in device.torn_writes() {
+            for (files, splits_record) in device.torn_writes() {
+                let torn = Bounds {
+                    splits_record,
+                    ..torn
+                };
                 self.visit(&files, &torn);
             }
             let killed = bounds(End::Killed, after.written, after, true);
@@ -146,7 +151,14 @@ impl Walk<'_> {
         let named = files.iter().map(|(name, content)| (name, content.hash));
         let state = hash_of(&named.collect::<Vec<_>>());
         // What is sent only grows: under an equal floor the first look was the strictest.
-        let look = hash_of(&(state, bounds.end, bounds.floor, bounds.is_even));
+        let Bounds {
+            end,
+            floor,
+            is_even,
+            splits_record,
+            ..
+        } = *bounds;
+        let look = hash_of(&(state, end, floor, is_even, splits_record));
         if !bounds.is_even && !state.is_multiple_of(STRIDE) || !self.checked.insert(look) {
             return;
         }

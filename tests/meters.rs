@@ -244,6 +244,8 @@ fn every_failure_is_counted_once() {
     let refused = [1, 1].map(|count| rig.hit_now(count).verdict);
     assert_eq!(refused, [Verdict::Refused; 2]);
     rig.disk.faults(Faults::heal);
+    // The file of the rejected turns takes no more: the next turn creates one.
+    assert_eq!(rig.hit_now(1).verdict, Verdict::Counted);
     assert_eq!(figures(&mut rig), [2, 2, 0, 7]);
     rig.disk.faults(|faults| faults.some(Op::Create, 1, 2, EIO));
     rig.hit_now(4);

@@ -20,6 +20,7 @@ mod support;
 use support::disk::SimDisk;
 use support::fault::{EIO, EROFS, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
+use support::seed::Chance;
 use tallyd::clock::HandClock;
 use tallyd::funnel::LATE_NS_MAX;
 use tallyd::hit::{Answer, Ask, Verdict};

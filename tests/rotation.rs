@@ -112,9 +112,9 @@ fn wall_clock_that_has_drifted_by_100_ms_begins_a_segment() {
 }
 
 #[test]
-fn turn_that_is_refused_leaves_its_segment_to_the_next_if_nothing_of_it_can_come_back_elsewhere() {
-    // Behind a header that was there before, or in the header's own sector, of 56 records.
-    for (counted, refused, number) in [(1, 200, 0), (0, 56, 0), (0, 57, 1), (60, 200, 0)] {
+fn turn_that_is_refused_leaves_its_segment_to_the_next_unless_it_had_begun_it() {
+    // What of a first turn a power cut brings back would lie elsewhere under another header.
+    for (counted, refused, number) in [(1, 200, 0), (0, 1, 1), (0, 57, 1), (60, 200, 0)] {
         let mut rig = open(limits(SyncPolicy::Never, 300, 300));
         if counted > 0 {
             rig.hit_now(counted);
@@ -124,6 +124,35 @@ fn turn_that_is_refused_leaves_its_segment_to_the_next_if_nothing_of_it_can_come
         assert_eq!(segments_with_one_more(&mut rig), 1);
         let case = format!("{refused} refused behind {counted}");
         assert_eq!(rig.disk.names(), [name::segment(number)], "{case}");
+    }
+}
+
+#[test]
+fn file_of_a_segment_long_ago_is_not_recycled_and_no_slot_of_it_counts_after_a_kill() {
+    // Rejected first turns use up a number each.
+    for (rejected, is_recycled) in [(1000, true), (1100, false), (40_000, false)] {
+        let mut rig = open(limits(SyncPolicy::Never, 1, 4));
+        rig.hit_now(6);
+        rig.disk
+            .faults(|faults| faults.some(Op::Write, 1, rejected, EIO));
+        for _ in 0..rejected {
+            assert_eq!(rig.hit_now(1).verdict, Verdict::Refused, "{rejected}");
+        }
+        for _ in 0..2 {
+            rig.hit_now(4);
+            rig.clock.advance(11 * WINDOW_NS + LATE_NS_MAX);
+            rig.tick();
+        }
+        let bytes = |rig: &Rig| {
+            let newest = rig.disk.names().pop().expect("a file");
+            rig.disk.content(&newest).expect("its content").len()
+        };
+        rig.hit_now(1);
+        assert_eq!(bytes(&rig) > 64 + 8, is_recycled, "{rejected}");
+        let (clock, end) = (rig.clock.clone(), rig.status().total);
+        let again = Rig::open(&rig.kill(), &clock, limits(SyncPolicy::Never, 1, 4));
+        assert_eq!(again.recovered.end, end, "{rejected}");
+        assert_eq!(again.recovered.findings, [""; 0], "{rejected}");
     }
 }
 

@@ -50,8 +50,6 @@ pub const WALL_STEP_NS_MIN: u64 = 100 * MILLISECOND_NS;
 pub const LOOK_NS: u64 = SECOND_NS;
 /// Files set aside that a status names at the most.
 pub const QUARANTINED_MAX: usize = 16;
-/// What a device writes as a whole: a header never comes apart from the records in its sector.
-const SECTOR_BYTES: u64 = 512;
 const _: () = assert!(OFFSET_NS_MAX < i64::MAX.cast_unsigned());
 
 /// The sizes a journal keeps to.
@@ -418,10 +416,9 @@ impl<D: Disk> Journal<D> {
             return;
         };
         let mark = active.mark;
-        if !mark.begun && offset_of(active.at.count) > SECTOR_BYTES {
-            // Under another base, what of these records a power cut brings back would lie elsewhere.
-            active.spoilt = true;
-        }
+        // The file is not written again under another base: after a power cut, sectors of the first write
+        // and of the second may lie side by side, and every record of the wrong base would pass its check.
+        active.spoilt |= active.begun && !mark.begun;
         active.at.count = mark.count;
         active.at.stored = mark.count;
         active.at.last = mark.last;

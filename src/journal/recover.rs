@@ -102,13 +102,12 @@ impl Settled {
     pub fn quarantined<D: Disk>(&self, disk: &D, access: Access) -> Vec<String> {
         let now = self.unusable.iter().map(|name| {
             let to = name::aside(name);
-            match access == Access::Own && disk.open(&to).is_ok() {
-                true => to,
-                false => name.clone(),
-            }
+            let is_renamed = access == Access::Own && disk.open(&to).is_ok();
+            if is_renamed { to } else { name.clone() }
         });
         let before = self.listed.iter().map(|(name, _)| name);
-        let before = before.filter(|name| name::number_of(name).is_none());
+        let before =
+            before.filter(|name| name::number_of(name).is_none() && !self.unusable.contains(name));
         before.cloned().chain(now).collect()
     }
 }
@@ -124,6 +123,10 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
     let this_boot = settled.found.get(placed.running_from);
     let this_boot_from = this_boot.map_or(settled.end, |found| found.header.sequence);
     let quarantined = settled.quarantined(disk, Access::Own);
+    if !settled.unusable.is_empty() {
+        // Otherwise a power cut may take the new names back, and the next start reports the files once more.
+        let _durable = disk.sync();
+    }
     Ok(Recovered {
         complete_after: complete_after(&segments, settled.end, now.at),
         segments,
@@ -151,6 +154,7 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
         present,
         findings: Vec::new(),
         leftover: Vec::new(),
+        unusable: Vec::new(),
         trimmed_bytes: 0,
         damaged_count: 0,
     };
@@ -200,7 +204,7 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
         ends_unknown,
         next_number,
         leftover: survey.leftover,
-        unusable: unreadable.into_iter().map(|it| it.name).collect(),
+        unusable: survey.unusable,
     })
 }
 

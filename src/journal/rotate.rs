@@ -11,8 +11,7 @@
 //! tells the lifetime count of hits.
 
 use super::disk::{Disk, DiskFile};
-use super::record::Key;
-use super::segment::{Segment, offset_of};
+use super::segment::{RECYCLED_SLOT_AGE_MAX, Segment, offset_of};
 use super::{Active, Journal, Leftover, Mark, name};
 use crate::error::{Error, Result};
 use crate::stamp::{Anchor, Stamp};
@@ -152,8 +151,10 @@ impl<D: Disk> Journal<D> {
         // names and is given again: such a file is removed and never recycled.
         let is_own = spare.number >= self.own_from;
         let told_by_others = self.pinned_end.min(self.end);
-        let is_free =
-            is_own && spare.end() < told_by_others && Key::of(spare.number) != Key::of(number);
+        // Rejected turns use up numbers. After a crash, slots of an older segment would be taken for damaged
+        // records of this one.
+        let is_recent = number - spare.number <= u64::from(RECYCLED_SLOT_AGE_MAX);
+        let is_free = is_own && spare.end() < told_by_others && is_recent;
         if !is_free || self.disk.rename(&from, &to).is_err() {
             return None;
         }

@@ -311,7 +311,7 @@ struct Run {
 
 /// Segments that a file may have served since a lone slot was written, and since several were: a file is
 /// recycled when its segment is retired, so about as many as the journal has.
-const RECYCLED_SLOT_AGE_MAX: u16 = 1 << 10;
+pub const RECYCLED_SLOT_AGE_MAX: u16 = 1 << 10;
 const RECYCLED_RUN_AGE_MAX: u16 = 1 << 15;
 
 impl Run {

@@ -124,6 +124,8 @@ pub struct Survey<'a, D> {
     pub findings: Vec<String>,
     /// Files, by their numbers, that were given up and could not be removed.
     pub leftover: Vec<u64>,
+    /// The names, as they were listed, of files that were taken out of the journal and kept.
+    pub unusable: Vec<String>,
     /// Bytes cut off so far.
     pub trimmed_bytes: u64,
     /// Damaged or lost records so far.
@@ -212,9 +214,12 @@ impl<D: Disk> Survey<'_, D> {
                 }
                 Err(fault) => (fault.to_string(), None),
             };
+            let blank = read == [0; HEADER_BYTES];
             // Header and first record reach the device together: where no record goes with it, the header was
             // never whole.
             if bears.is_none()
+                && !blank
+                && records_in(*bytes) > 0
                 && let Some(header) = Header::correct(&read, number)
                 && impossible(&header).is_none()
                 && self.scan(name, header.number, records_in(*bytes))?.length > 0
@@ -228,7 +233,6 @@ impl<D: Disk> Survey<'_, D> {
                 }
                 bears = Some(header);
             }
-            let blank = read == [0; HEADER_BYTES];
             if blank && self.scan(name, number, records_in(*bytes))?.length == 0 {
                 never_written.push(name);
                 continue;
@@ -298,5 +302,6 @@ impl<D: Disk> Survey<'_, D> {
         };
         self.findings
             .push(format!("{}: {cause}{done}", self.disk.path(name)));
+        self.unusable.push(name.to_owned());
     }
 }

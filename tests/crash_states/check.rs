@@ -45,6 +45,8 @@ pub struct Bounds {
     pub now: Stamp,
     /// Whether nothing is missing, though names may be: then there is nothing to report.
     pub is_even: bool,
+    /// Whether the last write ended within a record.
+    pub splits_record: bool,
     /// Where and when two hits were counted between the two cuts.
     pub later: Option<(u64, Stamp)>,
 }
@@ -228,7 +230,7 @@ fn compare(run: &Run, found: &Recovery, bounds: &Bounds, shift_ns: i64) -> Resul
         earlier = Some(stamp);
     }
     let reported = match bounds.end {
-        End::Killed if bounds.is_even => 0,
+        End::Killed if !bounds.splits_record => 0,
         // Bytes of a record over an old one cannot be told from a damaged record. It was sent, not answered.
         End::Killed => found.damaged.min(1),
         _ => found.damaged,

@@ -12,6 +12,7 @@ use super::support::seed::Chance;
 use super::tape::{Change, Content, Event, Files, NameChange};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use tallyd::journal::record::RECORD_BYTES;
 
 /// What a device writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -109,8 +110,9 @@ impl Device {
             .collect()
     }
 
-    /// What a process leaves that is killed within the write that the last event was.
-    pub fn torn_writes(&self) -> Vec<Files> {
+    /// What a process leaves that is killed within the write that the last event was, and whether that write
+    /// ended within a record.
+    pub fn torn_writes(&self) -> Vec<(Files, bool)> {
         let Some((inode, before, change)) = &self.changed else {
             return Vec::new();
         };
@@ -119,10 +121,13 @@ impl Device {
         let Some(place) = names.iter().position(|(_, other)| other == inode) else {
             return Vec::new();
         };
-        let torn = torn(change, before).into_iter().map(|content| {
+        let Change::Write(offset, _) = change else {
+            return Vec::new();
+        };
+        let torn = (1..).zip(torn(change, before)).map(|(length, content)| {
             let mut files = whole.clone();
             files[place].1 = Content::new(content);
-            files
+            (files, !(offset + length).is_multiple_of(RECORD_BYTES))
         });
         torn.collect()
     }

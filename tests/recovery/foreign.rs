@@ -58,8 +58,8 @@ fn foreign(number: u64, sequence: u64, records: u64) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn foreign_segment_among_ours_is_set_aside() {
+/// A journal with a foreign segment between segments 2 and 4.
+fn with_foreign_segment() -> Written {
     // Number 3 was given up by a step that failed half-way, so ours go on with 4.
     let written = written();
     written.disk.put(&named(NEWEST), foreign(NEWEST, 1000, 4));
@@ -72,8 +72,32 @@ fn foreign_segment_among_ours_is_set_aside() {
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(&encode(1, Key::of(4)));
     written.disk.put(&named(4), bytes);
+    written
+}
+
+#[test]
+fn foreign_segment_among_ours_is_set_aside() {
+    let written = with_foreign_segment();
     let words = "sim/0000000000000003.seg: sequence fits neither neighbour; set aside";
     assert_counts(written.open(), 13, &[words], words);
+}
+
+#[test]
+fn every_file_that_a_start_sets_aside_is_named_by_the_status_of_the_same_life() {
+    let with_stray = || {
+        let written = written();
+        let stray = vec![1; HEADER_BYTES + RECORD_BYTES];
+        written.disk.put(&named(name::NUMBER_MAX + 1), stray);
+        written
+    };
+    for (case, written, number) in [
+        ("impossible number", with_stray(), name::NUMBER_MAX + 1),
+        ("fits neither neighbour", with_foreign_segment(), NEWEST),
+    ] {
+        let mut rig = written.open();
+        let path = format!("sim/{}", name::aside(&named(number)));
+        assert_eq!(rig.status().quarantined, [path], "{case}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Owns such cases of the table of verdicts; must not know how recovery goes about them.
 
 use crate::*;
+use tallyd::journal::disk::Disk;
 
 #[test]
 fn refused_segments_that_could_not_be_removed_are_not_counted() {
@@ -99,5 +100,79 @@ fn unreadable_directory_or_file_refuses_the_start() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn segment_whose_first_batch_was_rejected_is_never_written_again() {
+    // Seeds 1430450, 2220853 and 64474 of the simulator. The first batch is rejected after a part of it was
+    // written, the second has another base and reaches over several sectors, and the power cut keeps what it
+    // likes of both writes. The boot stays the same, so that stamps can be compared.
+    const LATER: i64 = START + 1_000_000;
+    let settings = settings(SyncPolicy::Never, 1000, RETAIN_NS);
+    let mut compared = 0;
+    for seed in 0..200 {
+        let (disk, clock) = (SimDisk::default(), clock_at(START));
+        let mut rig = Rig::open(&disk, &clock, settings);
+        disk.faults(|faults| faults.room(HEADER_BYTES + 2 * RECORD_BYTES + seed as usize % 9));
+        assert_eq!(rig.hit_at(&[START; 4]).verdict, Verdict::Refused, "{seed}");
+        disk.faults(|faults| {
+            faults.heal();
+            if seed % 2 == 0 {
+                faults.short(seed);
+            }
+        });
+        let stamps: Vec<_> = (0..200).map(|nth| LATER + 10 * nth).collect();
+        assert_eq!(rig.hit_at(&stamps).verdict, Verdict::Counted, "{seed}");
+        Disk::sync(&disk).expect("names can be synced");
+
+        let mut again = Rig::open(&disk.crash(&mut Chance::new(seed)), &rig.clock, settings);
+
+        let all = again.status().total;
+        let mut at = |from, to| match between(&mut again, from, to) {
+            Answer::Count(count) => Some(count),
+            // Of a segment without a header no record can be placed.
+            Answer::NotKept { .. } => None,
+            other => panic!("seed {seed}: a count, not {other:?}"),
+        };
+        let (Some(rejected), Some(counted)) =
+            (at(-1, 0), at(LATER - START - 1, LATER - START + 2000))
+        else {
+            continue;
+        };
+        compared += u64::from(all > 0);
+        assert!(rejected <= 4, "seed {seed}: {rejected} of 4 hits came back");
+        assert!(counted <= 200, "seed {seed}: {counted} of 200 hits");
+        assert_eq!(
+            rejected + counted,
+            all,
+            "seed {seed}: hits at no hit's time"
+        );
+    }
+    assert!(compared > 50, "only {compared} states hold hits");
+}
+
+#[test]
+fn file_that_was_set_aside_is_reported_once_whatever_a_power_cut_takes_back() {
+    // Seed 1105157 of the simulator: two bytes are all that a full disk took of a header.
+    let written = written();
+    let written = Written {
+        disk: written.disk.unmount(),
+        ..written
+    };
+    written.disk.put(&named(4), b"ta".to_vec());
+    let first = written.open();
+    let reported = first.recovered.findings.join("\n");
+    assert!(reported.contains("set aside as"), "{reported}");
+    let disk = first.kill();
+    for seed in 0..40 {
+        let written = Written {
+            disk: disk.crash(&mut Chance::new(seed)),
+            clock: written.clock.clone(),
+        };
+        let mut next = written.open();
+        assert_eq!(next.recovered.findings, [""; 0], "seed {seed}");
+        let path = format!("sim/{}", name::aside(&named(4)));
+        assert_eq!(next.status().quarantined, [path], "seed {seed}");
     }
 }

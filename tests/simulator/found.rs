@@ -108,8 +108,8 @@ pub fn adopt(
             .take(model.gone)
             .for_each(|must| *must = false);
     }
-    // A record that rotted before its file was recycled cannot be told from a damaged one of the new segment.
-    let most = bounds.most(model) + usize::from(model.damaged);
+    // A stale slot of a recycled file whose bits have flipped cannot be told from a damaged record.
+    let most = bounds.most(model) + model.made_up;
     promise(end <= most, || {
         format!("{most} hits were sent, {end} are found")
     })?;
@@ -133,7 +133,13 @@ pub fn adopt(
     check_places_in_time(&found, model, &lines)?;
     // Places between what is there and what was refused and could not be removed are told as lost,
     // and so is a header of which a full disk took a part before the process died.
-    let is_unsynced = bounds.left == Left::Synced && end < model.places.len();
+    let mut behind = model.places.iter().skip(end);
+    let is_unsynced = match bounds.left {
+        Left::Written => false,
+        // What a failed sync has given up may leave a torn header.
+        Left::Unmounted => behind.any(|place| place.suspect),
+        Left::Synced => behind.next().is_some(),
+    };
     let is_whole = !model.ghosts && !model.untidy && !bounds.in_turn && !is_unsynced;
     let was_sound = is_whole && !model.damaged && !model.reported;
     let is_sound = was_sound && must[..end].iter().all(|&must| must);

@@ -299,6 +299,9 @@ impl Life {
         match next {
             Some(Queued::Ask(ask, answer)) => {
                 let expected = model.expect(ask, anchor.at, touched.failed);
+                if touched.failed && matches!(ask, Ask::Status) {
+                    model.refusing = None;
+                }
                 self.held
                     .push_back(Held::Answer(answer, expected, model.end()));
                 self.settle(model, false)?;

@@ -113,6 +113,8 @@ pub struct Model {
     pub unsynced_since: Option<Stamp>,
     /// Whether some position was ever found damaged.
     pub damaged: bool,
+    /// Slots behind the records of their segment whose bits have flipped: each may count as a hit.
+    pub made_up: usize,
     /// Whether the newest start had something to report, and the next may again.
     pub reported: bool,
     /// Hits that were refused and may still be somewhere on the device.
@@ -121,7 +123,8 @@ pub struct Model {
     pub untidy: bool,
     /// Whether a sync has failed and the funnel does not know yet.
     is_failing: bool,
-    /// Whether hits are being refused; not known for a turn in which a sync failed too.
+    /// Whether hits are being refused; not known for a turn in which a sync failed too, nor from a status
+    /// whose look at the files met a fault until the next hits.
     pub refusing: Option<bool>,
     pub failed_sync: bool,
     pub status: Status,
@@ -145,6 +148,7 @@ impl Model {
             ghosts: false,
             unsynced_since: None,
             damaged: false,
+            made_up: 0,
             reported: false,
             refused: 0,
             untidy: false,
@@ -377,12 +381,12 @@ impl Model {
                 reaches_back: false,
                 is_estimated: None,
                 met_fault,
-                answer: self.expect_status(now),
+                answer: self.expect_status(now, met_fault),
             },
         }
     }
 
-    fn expect_status(&self, now: Stamp) -> Right {
+    fn expect_status(&self, now: Stamp, met_fault: bool) -> Right {
         let cutoff = now.before(self.settings.window_ns);
         let status = Status {
             at: now,
@@ -398,7 +402,7 @@ impl Model {
                 () if cutoff >= self.kept_from => Some(false),
                 () => None,
             },
-            refusing: self.refusing,
+            refusing: self.refusing.filter(|_| !met_fault),
             failed_sync: self.failed_sync,
             damaged: self.damaged,
         }

@@ -15,10 +15,10 @@ use crate::support::fault::{Faults, Op};
 use crate::support::rig::{BOOT, clock_at};
 use crate::support::seed::Chance;
 use tallyd::clock::{Clock, HandClock};
-use tallyd::funnel::Settings;
+use tallyd::funnel::{LATE_NS_MAX, Settings};
 use tallyd::hit::Ask;
 use tallyd::journal::name;
-use tallyd::journal::record::{HEADER_BYTES, Header, RECORD_BYTES};
+use tallyd::journal::record::{HEADER_BYTES, Header, Key, RECORD_BYTES, decode};
 use tallyd::stamp::{BootId, SECOND_NS, Stamp};
 
 /// How often the process dies while it starts, at the most.
@@ -284,8 +284,11 @@ impl World {
         }
         let outcome = self.start(left, in_turn);
         self.disk.faults(|faults| faults.die_after(None));
-        // A single record later than the first of the next segment would be taken for a damaged one.
-        self.clock.advance(behind_ns);
+        if behind_ns > 0 {
+            // A single record later than the first of the next segment would be taken for a damaged one, and
+            // a hit may be seen so much earlier than now.
+            self.clock.advance(behind_ns.saturating_add(LATE_NS_MAX));
+        }
         outcome
     }
 
@@ -312,6 +315,12 @@ impl World {
             return;
         }
         let index = chance.upto(records as u64 - 1) as usize;
+        let slot = &content[HEADER_BYTES + index * RECORD_BYTES..][..RECORD_BYTES];
+        if decode(slot, Key::of(header.number)).is_none() {
+            // A slot of an earlier segment in the same file: with other bits it may be taken for a damaged record
+            // of this one.
+            self.model.made_up += 1;
+        }
         for bit in 0..=chance.upto(2) {
             let byte = HEADER_BYTES + index * RECORD_BYTES + chance.upto(7) as usize;
             self.disk.flip(file, byte, 1 << bit);

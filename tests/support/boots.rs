@@ -38,24 +38,25 @@ impl Reading {
 
 /// The instant to which a restored snapshot of `disk` goes back, about `now`: exactly one record later than
 /// that in its segment would be taken for a damaged one.
-pub fn restored_to(disk: &SimDisk, now: Stamp) -> Stamp {
-    let later_in = |file: &String| {
+pub fn restored_to(disk: &SimDisk, mut now: Stamp) -> Stamp {
+    let only_later_in = |file: &String, now: Stamp| {
         let bytes = disk.content(file)?;
         let header = Header::decode(bytes.get(..HEADER_BYTES)?.try_into().ok()?).ok()?;
         let key = Key::of(header.number);
         let records = bytes[HEADER_BYTES..].chunks_exact(RECORD_BYTES);
         let stamps = records.filter_map(|slot| decode(slot, key));
-        let later = stamps
+        let mut later = stamps
             .map(|ns| Stamp::from_ns((header.base_ns + ns) as i64))
             .filter(|stamp| *stamp > now);
-        let later: Vec<_> = later.collect();
-        (later.len() == 1).then(|| later[0])
+        let only = later.next()?;
+        later.next().is_none().then_some(only)
     };
-    disk.names()
-        .iter()
-        .filter_map(later_in)
-        .max()
-        .unwrap_or(now)
+    let files = disk.names();
+    // The instant of the only later record of one file may leave exactly one in another.
+    while let Some(later) = files.iter().filter_map(|it| only_later_in(it, now)).max() {
+        now = later;
+    }
+    now
 }
 
 /// How a model places segments.
