@@ -58,7 +58,7 @@
 //! | operator | clock, fields, front, hit, lives, meter, notation, stamp |
 //! | alarm | error |
 //! | hit | handoff, meter, stamp |
-//! | lives | error, stamp |
+//! | lives | error, notation, stamp |
 //! | handoff | |
 //! | funnel | clock, error, hit, journal, notation, stamp, window |
 //! | window | error, journal, stamp |

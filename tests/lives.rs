@@ -234,10 +234,15 @@ fn directory_that_was_restored_from_a_copy_is_said_at_start_and_in_the_status() 
     );
     let said = server.stop();
     assert_eq!(
-        said.contains("was copied or restored"),
+        said.contains("was copied or restored: it has 5 hits, and"),
         has_birth_times,
         "{said}"
     );
+    // That leaves no trace in the segments.
+    let ran = tool(&data, &["verify"]);
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(says_earlier_doubt(&said), has_birth_times, "{said}");
 }
 
 /// Five hits, a stop, damage to the newest segment, and what three more servers answer to a hit each.
@@ -252,12 +257,13 @@ fn answers_after(damage: impl Fn(&mut Vec<u8>)) -> (tempfile::TempDir, Vec<(Stri
     let mut bytes = fs::read(&newest).expect("a segment");
     damage(&mut bytes);
     fs::write(&newest, bytes).expect("a segment");
-    let answers = (0..3).map(|_| {
+    let answers = (0..3).map(|start_index| {
         let server = start(data.path());
         let mut client = Client::connect(server.address).expect("a server");
         let answer = client.ask(GET).expect("an answer");
         let status = ask(&server, "/status");
         assert_ne!(text(&status, "estimated"), "false", "{status}");
+        assert_eq!(says_earlier_doubt(&status), start_index > 0, "{status}");
         server.stop();
         (
             answer.body.trim().to_owned(),
@@ -266,6 +272,15 @@ fn answers_after(damage: impl Fn(&mut Vec<u8>)) -> (tempfile::TempDir, Vec<(Stri
     });
     let answers = answers.collect();
     (data, answers)
+}
+
+/// Whether a text tells of the doubt that an earlier start found, whatever the instant.
+fn says_earlier_doubt(text: &str) -> bool {
+    let said = ": note: an earlier start found hits damaged or lost: numbers of spans that begin before T are estimated";
+    let (before, after) = said.split_once('T').expect("an instant");
+    let before = before.trim_start_matches(": note: ");
+    text.split_once(before)
+        .is_some_and(|(_, rest)| rest.contains(after))
 }
 
 #[test]

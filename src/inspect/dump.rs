@@ -137,7 +137,9 @@ impl Dump {
         let mut stamps = Vec::new();
         let mut index = places.start;
         while index < places.end && !self.out.is_closed() {
+            // That records are missing was said when the segment was found.
             if let Some(damage) = file.read(index, &mut stamps)?
+                && damage.first < part.segment.stored
                 && self.reported.replace(part.segment.number) != Some(part.segment.number)
             {
                 let place = Segment::place(damage.first);

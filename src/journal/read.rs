@@ -98,7 +98,9 @@ impl<D: Disk> Journal<D> {
                 _ => segment.last,
             });
             reader.doubtful_until = reader.doubtful_until.max(until);
-            if reader.reported != Some(segment.number) {
+            // That records are missing was said when the segment was found.
+            let is_missing = damage.first >= segment.stored;
+            if !is_missing && reader.reported != Some(segment.number) {
                 reader.reported = Some(segment.number);
                 let path = self.disk.path(&name::segment(segment.number));
                 log::warn!(

@@ -21,6 +21,7 @@
 
 mod file;
 
+use crate::notation::many;
 use crate::stamp::{Anchor, BootId, Stamp};
 use file::ListFile;
 use std::fmt::Write;
@@ -177,8 +178,9 @@ impl Lives {
     pub fn begin(&mut self, now: Anchor, count: u64, newest: Option<Stamp>) -> Option<String> {
         let mut doubt = self.is_copy.then(|| {
             format!(
-                "the data directory was copied or restored: it has {count} hits, and what servers \
-                 counted after the copy was made is missing"
+                "the data directory was copied or restored: it has {}, and what servers counted \
+                 after the copy was made is missing",
+                many(count, "hit")
             )
         });
         doubt = self.missing(count).or(doubt);
@@ -283,11 +285,11 @@ impl Lives {
 fn missing(known: u64, end: u64) -> Option<String> {
     (known > end).then(|| {
         let missing = known - end;
-        let noun = if end == 1 { "hit" } else { "hits" };
         let verb = if missing == 1 { "is" } else { "are" };
         format!(
-            "the journal ends at {end} {noun}, and the last server had counted {known}: {missing} {verb} \
-             missing; an older copy was restored, or segments were lost"
+            "the journal ends at {}, and the last server had counted {known}: {missing} {verb} \
+             missing; an older copy was restored, or segments were lost",
+            many(end, "hit")
         )
     })
 }

@@ -29,7 +29,12 @@ const SOURCES: [(&str, &[&str]); 14] = [
     ("src/inspect/clock.rs", &["tests/clock_command.rs"]),
     (
         "src/inspect",
-        &["tests/inspect", "src/inspect", "tests/cli/errors.rs"],
+        &[
+            "tests/inspect",
+            "src/inspect",
+            "tests/cli/errors.rs",
+            "tests/lives.rs",
+        ],
     ),
 ];
 

@@ -369,6 +369,9 @@ fn every_span_that_reaches_back_to_a_damaged_record_is_called_estimated() {
         let ran = run_on(written.path(), arguments);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.err.contains("estimated"), "{arguments:?}: {ran:?}");
+        let is_interval = arguments.contains(&"--from");
+        let reaches_back = ": estimated: the span reaches back to hits that are damaged or lost";
+        assert_eq!(ran.err.contains(reaches_back), is_interval, "{ran:?}");
     }
 }
 

@@ -35,7 +35,7 @@ struct Row {
 const ROWS: &[Row] = &[
     Row {
         file: "lives/mod.rs",
-        call: "warn: {path}: {cause}; it is not known when servers ran before",
+        call: "warn: {cause}; it is not known when servers ran before",
         cause: || {
             served(|data| {
                 fs::create_dir_all(data).expect("a directory");
