@@ -527,7 +527,7 @@ const ROWS: &[Row] = &[
             assert_eq!(server.batch(&[server.clock.now()]), Verdict::Counted);
         },
         act: |server| {
-            server.clock.advance(SECOND_NS);
+            server.advance(SECOND_NS);
             server
         },
         effect: &[&[
@@ -546,7 +546,7 @@ const ROWS: &[Row] = &[
             assert_eq!(server.batch(&[server.clock.now()]), Verdict::Counted);
         },
         act: |server| {
-            server.clock.advance(WINDOW_NS);
+            server.advance(WINDOW_NS);
             server
         },
         effect: &[&[
@@ -561,11 +561,11 @@ const ROWS: &[Row] = &[
         arrange: |server| {
             let now = server.clock.now();
             assert_eq!(server.batch(&[now; 5]), Verdict::Counted);
-            server.clock.advance(2 * SECOND_NS);
+            server.advance(2 * SECOND_NS);
             assert_eq!(server.batch(&[server.clock.now()]), Verdict::Counted);
         },
         act: |server| {
-            server.clock.advance(WINDOW_NS + LATE_NS_MAX);
+            server.advance(WINDOW_NS + LATE_NS_MAX);
             server.wait_for("the end of it", |status| status.segment_count == 1);
             server
         },
@@ -753,7 +753,7 @@ fn pile_up(server: &Embedded) {
     });
     // The newest two are a window old, and not yet retired.
     for _ in 0..19 {
-        server.clock.advance(WINDOW_NS + LATE_NS_MAX);
+        server.advance(WINDOW_NS + LATE_NS_MAX);
         assert_eq!(server.batch(&[server.clock.now(); 5]), Verdict::Counted);
     }
 }

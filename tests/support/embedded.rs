@@ -186,7 +186,13 @@ impl Embedded {
         line.wait().expect("a funnel").verdict()
     }
 
-    /// The same without waiting for the answer.
+    /// Moves the clock when the turn of the last answer has ended, with the rotation that may follow it.
+    pub fn advance(&self, ns: u64) {
+        self.inlet.ask(Ask::Status).expect("a funnel");
+        self.clock.advance(ns);
+    }
+
+    /// The same as `batch` without waiting for the answer.
     pub fn send(&self, stamps: &[Stamp]) -> Line {
         let mut line = self.inlet.line();
         let batch = line.next_batch().expect("a batch");
