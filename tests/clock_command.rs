@@ -205,14 +205,16 @@ fn every_figure_is_there_and_plausible() {
     figures.within("record.bytes", 8.0, 8.0);
     figures.within("record.encode_ns", 0.1, 1e5);
     figures.within("record.check_ns", 0.1, 1e5);
-    let mut costs = Vec::new();
     for (place, batch) in [1.0, 8.0, 64.0, 512.0].into_iter().enumerate() {
         figures.within(&format!("appends.{place}.batch"), batch, batch);
         let ns = figures.within(&format!("appends.{place}.ns"), 1.0, 1e7);
-        figures.within(&format!("appends.{place}.hits_per_second"), 100.0, 1e9);
-        costs.push(ns);
+        let per_second = 1e9 / ns;
+        figures.within(
+            &format!("appends.{place}.hits_per_second"),
+            per_second * 0.9,
+            per_second * 1.1,
+        );
     }
-    assert!(costs[3] < costs[0], "a large batch is cheaper: {costs:?}");
 
     for of in ["recycled", "growing"] {
         figures.within(&format!("sync.{of}.syncs"), 1.0, 24.0);
