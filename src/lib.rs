@@ -19,7 +19,7 @@
 //!
 //! | invariant | held by |
 //! |---|---|
-//! | The answer to a hit stamped t is the number of hits admitted up to it in (t - window, t]. | `tests/window.rs`, `tests/model.rs`, `tests/counting.rs` |
+//! | The answer to a hit stamped t is the number of hits admitted up to it in (t - window, t]. | `tests/window.rs`, `tests/model.rs`, `tests/counting.rs`, `tests/judge.rs` |
 //! | A hit is answered only after its record was handed to the operating system. | `tests/restart.rs`, `tests/faults.rs`, `tests/crash_states.rs`, `scripts/kill` |
 //! | Under `--sync always` a hit is answered only after a sync covers it. | `tests/power.rs`, `tests/crash_states.rs`, `scripts/power` |
 //! | A hit's stamp lies between the arrival of its bytes and the return of the read that completed its head. | `src/front/pool/arrival.rs`, `tests/arrival.rs`, `benches/wire.rs` |
