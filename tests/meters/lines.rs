@@ -212,7 +212,7 @@ const HELD: [(&str, &str, &str); 5] = [
     (
         "front/tiny.rs error: cannot accept connections: {}",
         "tests/tiny_http.rs",
-        "hear(\" error: cannot accept connections: too many open files\")",
+        r#"" error: cannot accept connections: too many open files""#,
     ),
     (
         "front/tiny.rs info: accepting connections again",

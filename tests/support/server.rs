@@ -141,18 +141,14 @@ impl Server {
         }
     }
 
-    /// Waits until it says a line with `text` in it.
-    pub fn hear(&mut self, text: &str) {
+    /// Waits until it says a line with `text` in it, which is returned.
+    pub fn hear(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(END);
-            self.said += &line.unwrap_or_else(|_| panic!("no word of {text:?}: {}", self.said));
-            if self
-                .said
-                .lines()
-                .next_back()
-                .is_some_and(|line| line.contains(text))
-            {
-                return;
+            let line = line.unwrap_or_else(|_| panic!("no word of {text:?}: {}", self.said));
+            self.said += &line;
+            if line.contains(text) {
+                return line;
             }
         }
     }
