@@ -16,6 +16,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tallyd::error::Result;
 use tallyd::journal::disk::RealDisk;
 use tallyd::journal::record::{HEADER_BYTES, RECORD_BYTES};
@@ -29,6 +30,8 @@ const LIMITS: Limits = Limits {
     seal_bytes_min: (HEADER_BYTES + 4 * RECORD_BYTES) as u64,
     seal_age_ns: 0,
 };
+/// How long a test waits for a lock.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Further apart than looks at the directory.
 const STEP_NS: u64 = LOOK_NS + 1;
 
@@ -40,7 +43,7 @@ struct Written {
 
 /// Opens `directory`, whose journal's last hit was at `at`.
 fn open(directory: &Path, at: Stamp) -> Written {
-    let disk = RealDisk::open(directory).expect("a directory that can be locked");
+    let disk = locked(directory);
     let (journal, recovered) = Journal::open(
         disk,
         LIMITS,
@@ -51,6 +54,22 @@ fn open(directory: &Path, at: Stamp) -> Written {
     .expect("a sound journal");
     assert_eq!(recovered.findings, [""; 0]);
     Written { journal, at }
+}
+
+/// Locks `directory`. A process that another test is starting has a copy of every descriptor until it runs its
+/// program, and with it holds a lock that was given up here: that is waited for.
+fn locked(directory: &Path) -> RealDisk {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match RealDisk::open(directory) {
+            Ok(disk) => return disk,
+            Err(error) => {
+                let is_held = error.to_string().contains("is in use by process");
+                assert!(is_held && Instant::now() < until, "{error}");
+            }
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn anchor(at: Stamp) -> Anchor {
