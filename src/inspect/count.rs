@@ -9,7 +9,7 @@
 
 use super::{Looked, Out, now, remote};
 use crate::error::{Error, Result};
-use crate::journal::disk::ReadDisk;
+use crate::journal::disk::{FileId, ReadDisk};
 use crate::journal::{Missed, Part, View};
 use crate::notation::{duration, instant};
 use crate::options::tasks::{Interval, Source, Span, WINDOW_NS};
@@ -28,6 +28,8 @@ pub fn run(sources: &[Source], span: Span) -> Result<()> {
                 Counted {
                     count,
                     of,
+                    // What is gone meanwhile is no other's.
+                    journal: looked.disk.id().map(Identity::Directory),
                     window_ns,
                 }
             }
@@ -39,7 +41,7 @@ pub fn run(sources: &[Source], span: Span) -> Result<()> {
         out.line(&only.count.to_string());
         return out.flush();
     }
-    check_distinct(sources, &counted)?;
+    check_distinct(&counted)?;
     if span == Span::Default {
         check_windows(&counted)?;
     }
@@ -57,30 +59,29 @@ struct Counted {
     count: u64,
     /// How people call the source.
     of: String,
+    /// Which journal that is.
+    journal: Option<Identity>,
     /// The time between the two instants.
     window_ns: u64,
 }
 
+/// What tells one journal from another.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    Directory(FileId),
+    Url(String),
+}
+
 /// Asserts that no source is named twice: its hits would count twice.
-fn check_distinct(sources: &[Source], counted: &[Counted]) -> Result<()> {
-    for (index, source) in sources.iter().enumerate() {
-        let is_same = |other: &Source| match (other, source) {
-            (Source::Url(other), Source::Url(address)) => other == address,
-            // What is gone meanwhile is no other's.
-            (Source::Directory(other), Source::Directory(directory)) => {
-                let [other, own] = [other, directory].map(|path| rustix::fs::stat(path).ok());
-                other
-                    .zip(own)
-                    .is_some_and(|(it, own)| (it.st_dev, it.st_ino) == (own.st_dev, own.st_ino))
-            }
-            _ => false,
-        };
-        if let Some(first) = sources[..index].iter().position(is_same) {
+fn check_distinct(counted: &[Counted]) -> Result<()> {
+    for (index, it) in counted.iter().enumerate() {
+        let is_same = |other: &&Counted| it.journal.is_some() && other.journal == it.journal;
+        if let Some(first) = counted[..index].iter().find(is_same) {
             let cause = format!(
                 "the same journal as {}, its hits would count twice",
-                counted[first].of
+                first.of
             );
-            return Err(Error::found(&*counted[index].of, cause));
+            return Err(Error::found(&*it.of, cause));
         }
     }
     Ok(())
@@ -297,6 +298,7 @@ fn ask(address: &str, span: Span, now: Anchor) -> Result<Counted> {
     }
     let window_ns = to_ns.abs_diff(from_ns);
     Ok(Counted {
+        journal: Some(Identity::Url(address.to_owned())),
         count,
         of,
         window_ns,

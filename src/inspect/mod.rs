@@ -80,15 +80,19 @@ impl Looked {
         self.disk.path("").trim_end_matches('/').to_owned()
     }
 
-    /// What the servers of this directory have noted; and why that is not known, if so.
-    fn lives(&self) -> (Lives, Option<String>) {
-        Lives::read(self.disk.directory(), self.boot)
+    /// What the servers of this directory have noted. To be read before a view is opened: a stop that is noted
+    /// has all its hits in the segments.
+    fn lives(&self) -> Lives {
+        Lives::read(self.disk.directory(), self.boot).0
     }
 
     /// What there is now, with the doubts that the servers of this directory have noted.
     fn view(&self) -> Result<View<'_, ReadDisk>> {
-        // Read first: a stop that is noted there has all its hits in the segments.
-        let (lives, _unknown) = self.lives();
+        self.view_with(&self.lives())
+    }
+
+    /// The same, with what they have noted at hand.
+    fn view_with(&self, lives: &Lives) -> Result<View<'_, ReadDisk>> {
         let mut view = View::open(&self.disk, self.boot, now)?;
         let now = now();
         let mut damaged_until = lives.doubtful_until(now);

@@ -30,8 +30,8 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     let mut faulty = Vec::new();
     let mut retired = 0_u64;
     let looked = Looked::open(directory)?;
-    let (lives, _unknown) = looked.lives();
-    let view = looked.view()?;
+    let lives = looked.lives();
+    let view = looked.view_with(&lives)?;
     let total = view.end - view.first();
     let mut progress = Progress::of("checking", total, false);
     let mut records = 0;
@@ -58,7 +58,8 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     let aside = view.aside.iter();
     let aside = aside.map(|path| format!("{path}: set aside by an earlier start"));
     let shown = looked.shown();
-    let losses = lives.losses(now()).into_iter();
+    let now = now();
+    let losses = lives.losses(now).into_iter();
     let losses = losses.filter(|(found, _)| *found > view.complete_after);
     let losses = losses.map(|(_, cause)| format!("{shown}: {cause}"));
     let aside: Vec<_> = aside.chain(losses).collect();
@@ -84,7 +85,6 @@ pub fn run(directory: &Path) -> Result<Verdict> {
     for note in notes(&shown, &view, retired) {
         out.line(&note);
     }
-    let now = now();
     let doubtful_until = lives.doubtful_until(now);
     if count == 0 && doubtful_until > view.complete_after {
         let until = instant(now.wall_at(doubtful_until));

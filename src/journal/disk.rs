@@ -382,6 +382,12 @@ impl ReadDisk {
         })
     }
 
+    /// Which directory it is, by whatever path; nothing if it is gone.
+    #[must_use]
+    pub fn id(&self) -> Option<FileId> {
+        fs::metadata(&self.directory).ok().as_ref().map(FileId::of)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn directory(&self) -> &Path {
