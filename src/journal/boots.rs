@@ -40,8 +40,6 @@ pub struct Placed {
     /// Records at or before this instant may be placed or counted wrongly: a number whose span begins
     /// before it is estimated. [`Stamp::MIN`] if there is no doubt.
     pub doubtful_until: Stamp,
-    /// The same, of what damage alone leaves in doubt.
-    pub damaged_until: Stamp,
     /// Segments from this index on may be of the running boot: a power cut can still take them.
     pub running_from: usize,
 }
@@ -77,7 +75,6 @@ pub fn place(segments: &[(Header, u64)], boot: BootId, now: Anchor) -> Placed {
     let mut placed = Placed {
         bases: vec![Stamp::default(); segments.len()],
         doubtful_until: Stamp::MIN,
-        damaged_until: Stamp::MIN,
         running_from: segments.len(),
     };
     let mut runs = true;

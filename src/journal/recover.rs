@@ -119,7 +119,7 @@ impl Settled {
 pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered> {
     let present = Present { boot, now: &|| now };
     let settled = settle(disk, Access::Own, present)?;
-    let (segments, placed) = place(&settled, boot, now);
+    let (segments, placed, damaged_until) = place(&settled, boot, now);
     let this_boot = settled.found.get(placed.running_from);
     let this_boot_from = this_boot.map_or(settled.end, |found| found.header.sequence);
     let quarantined = settled.quarantined(disk, Access::Own);
@@ -137,7 +137,7 @@ pub fn recover<D: Disk>(disk: &D, boot: BootId, now: Anchor) -> Result<Recovered
         trimmed_bytes: settled.trimmed_bytes,
         damaged_count: settled.damaged_count,
         doubtful_until: placed.doubtful_until,
-        damaged_until: placed.damaged_until,
+        damaged_until,
         findings: settled.findings,
         quarantined,
     })
@@ -208,9 +208,9 @@ pub fn settle<D: Disk>(disk: &D, access: Access, present: Present<'_>) -> Result
     })
 }
 
-/// The segments on the line of the running `boot`, which is at `now`, and how surely they lie
-/// there.
-pub fn place(settled: &Settled, boot: BootId, now: Anchor) -> (Vec<Segment>, Placed) {
+/// The segments on the line of the running `boot`, which is at `now`; how surely they lie there; and until when
+/// damage alone leaves them in doubt.
+pub fn place(settled: &Settled, boot: BootId, now: Anchor) -> (Vec<Segment>, Placed, Stamp) {
     let found = &settled.found;
     let headers: Vec<_> = found
         .iter()
@@ -239,6 +239,7 @@ pub fn place(settled: &Settled, boot: BootId, now: Anchor) -> (Vec<Segment>, Pla
         });
         earlier = last;
     }
+    let mut damaged_until = Stamp::MIN;
     for (index, found) in found.iter().enumerate() {
         let until = match found.doubt {
             Doubt::None => continue,
@@ -247,13 +248,13 @@ pub fn place(settled: &Settled, boot: BootId, now: Anchor) -> (Vec<Segment>, Pla
                 .get(index + 1)
                 .map_or(now.at, |next| next.base.after(1)),
         };
-        placed.damaged_until = placed.damaged_until.max(until);
+        damaged_until = damaged_until.max(until);
     }
     if settled.ends_unknown {
-        placed.damaged_until = now.at;
+        damaged_until = now.at;
     }
-    placed.doubtful_until = placed.doubtful_until.max(placed.damaged_until);
-    (segments, placed)
+    placed.doubtful_until = placed.doubtful_until.max(damaged_until);
+    (segments, placed, damaged_until)
 }
 
 /// The instant after which every hit is in `segments`, given the lifetime count.

@@ -103,7 +103,7 @@ impl<'a, D: Disk> View<'a, D> {
     }
 
     fn of(disk: &'a D, settled: Settled, boot: BootId, now: Anchor) -> Self {
-        let (segments, placed) = place(&settled, boot, now);
+        let (segments, placed, damaged_until) = place(&settled, boot, now);
         let complete_after = complete_after(&segments, settled.end, now.at);
         let aside = settled.listed.iter().map(|(name, _)| name);
         let aside: Vec<_> = aside
@@ -128,7 +128,7 @@ impl<'a, D: Disk> View<'a, D> {
             end: settled.end,
             complete_after,
             doubtful_until: placed.doubtful_until,
-            damaged_until: placed.damaged_until,
+            damaged_until,
             tail_bytes: settled.trimmed_bytes,
             findings: settled.findings,
             aside,
