@@ -9,7 +9,7 @@
 mod support;
 
 use support::disk::SimDisk;
-use support::fault::{EIO, EPERM, Op};
+use support::fault::{EIO, Faults, Op};
 use support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use tallyd::clock::Clock;
 use tallyd::funnel::{LATE_NS_MAX, Settings};
@@ -275,10 +275,7 @@ fn files_that_cannot_be_removed_are_counted_told_and_gone_once_they_can() {
     settings.retain_ns = WINDOW_NS;
     let mut rig = open(settings);
     // As in a directory that is append-only.
-    rig.disk.faults(|faults| {
-        faults.sticky(Op::Remove, 1, EPERM);
-        faults.sticky(Op::Rename, 1, EPERM);
-    });
+    rig.disk.faults(Faults::names_stay);
     let mut before = 0;
     for _ in 0..30 {
         rig.hit_now(4);
@@ -297,7 +294,7 @@ fn files_that_cannot_be_removed_are_counted_told_and_gone_once_they_can() {
     let expected =
         "at most 16 are allowed: cannot remove sim/0000000000000000.seg: operation not permitted";
     assert!(cause.contains(expected), "{cause}");
-    rig.disk.faults(support::fault::Faults::heal);
+    rig.disk.faults(Faults::heal);
     rig.tick();
     let status = rig.status();
     assert_eq!((status.unremovable_count, status.piling_up), (0, None));
@@ -309,16 +306,13 @@ fn many_files_that_can_be_removed_again_go_in_several_turns() {
     let mut settings = limits(SyncPolicy::Never, 1, 4);
     settings.retain_ns = WINDOW_NS;
     let mut rig = open(settings);
-    rig.disk.faults(|faults| {
-        faults.sticky(Op::Remove, 1, EPERM);
-        faults.sticky(Op::Rename, 1, EPERM);
-    });
+    rig.disk.faults(Faults::names_stay);
     for _ in 0..200 {
         rig.hit_now(4);
         rig.clock.advance(WINDOW_NS + LATE_NS_MAX);
         rig.tick();
     }
-    rig.disk.faults(support::fault::Faults::heal);
+    rig.disk.faults(Faults::heal);
     let mut turns = 0;
     while rig.disk.names().len() > 3 {
         let before = rig.disk.names().len();

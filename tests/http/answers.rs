@@ -5,17 +5,16 @@
 
 use crate::FRONTS;
 use crate::support::client::{Answer, Client, GET};
+use crate::support::ones::plan;
 use crate::support::server::Server;
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tallyd::alarm::Alarm;
 use tallyd::clock::{Clock, HandClock};
 use tallyd::front::pool::limits::Limits;
-use tallyd::front::{Front, Kind, Plan, Stamping, start};
+use tallyd::front::{Front, Kind, start};
 use tallyd::hit::{Message, Verdict, channel};
 use tallyd::stamp::{SECOND_NS, Stamp};
 
@@ -53,17 +52,8 @@ fn served(kind: Kind, limits: Limits, tallies: Vec<u64>, verdict: Verdict) -> Se
     });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let clock = HandClock::new(Stamp::from_ns(1000 * SECOND_NS.cast_signed()), WALL_NS);
-    let plan = Plan {
-        listener: listener.try_clone().expect("a descriptor"),
-        workers: 1,
-        inlet,
-        clock: clock.clone(),
-        alarm: Alarm::new(|cause| panic!("{cause}")),
-        stamping: Stamping::Read,
-        limits,
-        desk: None,
-        gauges: Arc::default(),
-    };
+    let ours = listener.try_clone().expect("a descriptor");
+    let plan = plan(ours, 1, inlet, clock.clone(), limits);
     Served {
         front: Some(start(kind, plan).expect("a front")),
         address: listener.local_addr().expect("an address"),

@@ -7,6 +7,7 @@
 //! and those that are left out are counted.
 
 use crate::command;
+use crate::support::ended::wait_for;
 use crate::support::terminal::terminal;
 use crate::written::{Written, written};
 use std::fs::{self, File};
@@ -118,8 +119,8 @@ fn seen(mut ours: File) -> Receiver<String> {
 }
 
 /// Waits for the end of a dump.
-fn end(mut child: Child) {
-    assert!(child.wait().expect("its end").success());
+fn end(child: Child) {
+    assert!(wait_for(child, "tallyd dump").status.success());
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use super::{EVERY, KEPT_NS, SAID, START, listen, open, said, small};
 use crate::support::client::Client;
 use crate::support::disk::SimDisk;
-use crate::support::fault::{EINVAL, EIO, EPERM, Faults, Op};
+use crate::support::fault::{EINVAL, EIO, Faults, Op};
 use crate::support::rig::{Rig, WINDOW_NS, clock_at, settings};
 use crate::support::server::Server;
 use rustix::process::Signal;
@@ -268,10 +268,7 @@ fn failing_sync(policy: SyncPolicy, count: usize, heals: bool) -> Vec<String> {
 /// Retired files that cannot be removed, and at last can if it `heals`.
 fn piling(heals: bool) -> Vec<String> {
     let mut rig = open(settings(SyncPolicy::Never, 4, WINDOW_NS));
-    rig.disk.faults(|faults| {
-        faults.sticky(Op::Remove, 1, EPERM);
-        faults.sticky(Op::Rename, 1, EPERM);
-    });
+    rig.disk.faults(Faults::names_stay);
     for _ in 0..4 {
         rig.hit_now(4);
         rig.clock.advance(WINDOW_NS + LATE_NS_MAX);

@@ -9,7 +9,7 @@
 
 use crate::support::client::Client;
 use crate::support::embedded::{CONNECTIONS_MAX, Config, Embedded, WINDOW_NS};
-use crate::support::fault::{EIO, EPERM, Faults, Op, PANIC};
+use crate::support::fault::{EIO, Faults, Op, PANIC};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tallyd::clock::Clock;
@@ -747,10 +747,7 @@ const ROWS: &[Row] = &[
 
 /// Has 17 retired segments lie there, since the directory lets no file go.
 fn pile_up(server: &Embedded) {
-    server.disk.faults(|faults| {
-        faults.sticky(Op::Remove, 1, EPERM);
-        faults.sticky(Op::Rename, 1, EPERM);
-    });
+    server.disk.faults(Faults::names_stay);
     // The newest two are a window old, and not yet retired.
     for _ in 0..19 {
         server.advance(WINDOW_NS + LATE_NS_MAX);

@@ -7,7 +7,7 @@
 
 use super::client::{Answer, Client};
 use super::disk::SimDisk;
-use super::rig::{BOOT, settings};
+use super::rig::{BOOT, send, settings};
 use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -194,11 +194,7 @@ impl Embedded {
 
     /// The same as `batch` without waiting for the answer.
     pub fn send(&self, stamps: &[Stamp]) -> Line {
-        let mut line = self.inlet.line();
-        let batch = line.next_batch().expect("a batch");
-        stamps.iter().for_each(|&stamp| batch.push(stamp));
-        line.send().expect("a funnel");
-        line
+        send(&self.inlet, stamps)
     }
 
     /// What the admin listener answers to a connection of its own.

@@ -111,6 +111,12 @@ impl Faults {
         self.some(op, nth, u64::MAX, errno);
     }
 
+    /// From now on no file can be removed or renamed.
+    pub fn names_stay(&mut self) {
+        self.sticky(Op::Remove, 1, EPERM);
+        self.sticky(Op::Rename, 1, EPERM);
+    }
+
     /// Files may grow by so many bytes in all.
     pub fn room(&mut self, bytes: usize) {
         self.room_bytes = Some(bytes);

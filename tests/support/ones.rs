@@ -56,6 +56,27 @@ pub fn serve(
     )
 }
 
+/// The plan of a front without an admin listener, whose alarm is a panic.
+pub fn plan(
+    listener: TcpListener,
+    workers: usize,
+    inlet: Inlet,
+    clock: HandClock,
+    limits: Limits,
+) -> Plan<HandClock> {
+    Plan {
+        listener,
+        workers,
+        inlet,
+        clock,
+        alarm: Alarm::new(|cause| panic!("{cause}")),
+        stamping: Stamping::Read,
+        limits,
+        desk: None,
+        gauges: Arc::default(),
+    }
+}
+
 /// A pool that serves at an address, on a clock that stands still but for what `during` does.
 pub fn serve_while(
     workers: usize,
@@ -65,17 +86,7 @@ pub fn serve_while(
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let clock = HandClock::new(Stamp::from_ns(1000 * SECOND_NS.cast_signed()), 0);
-    let plan = Plan {
-        listener,
-        workers,
-        inlet: channel().0,
-        clock: clock.clone(),
-        alarm: Alarm::new(|cause| panic!("{cause}")),
-        stamping: Stamping::Read,
-        limits,
-        desk: None,
-        gauges: Arc::default(),
-    };
+    let plan = plan(listener, workers, channel().0, clock.clone(), limits);
     let counter = || {
         let (inlet, messages) = channel();
         Ones {

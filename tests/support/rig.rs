@@ -22,6 +22,15 @@ pub const WINDOW_NS: u64 = MILLISECOND_NS;
 /// The boot that tests begin in.
 pub const BOOT: BootId = BootId([7; 16]);
 
+/// Sends hits in one batch on a line of their own.
+pub fn send(inlet: &Inlet, stamps: &[Stamp]) -> Line {
+    let mut line = inlet.line();
+    let batch = line.next_batch().expect("a batch");
+    stamps.iter().for_each(|&stamp| batch.push(stamp));
+    line.send().expect("a funnel");
+    line
+}
+
 /// What became of the hits of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
@@ -105,11 +114,7 @@ impl Rig {
 
     /// Sends hits on a line of their own; nobody has taken them up yet.
     pub fn send(&self, stamps: &[Stamp]) -> Line {
-        let mut line = self.inlet.line();
-        let batch = line.next_batch().expect("a batch");
-        stamps.iter().for_each(|&stamp| batch.push(stamp));
-        line.send().expect("a funnel");
-        line
+        send(&self.inlet, stamps)
     }
 
     /// Takes turns until no message waits.
